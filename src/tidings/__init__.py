@@ -1,0 +1,1 @@
+"""Triggered messages from a shop's warehouse, sent once, and what they truly earned."""

@@ -1,0 +1,1 @@
+"""The outside: each provider is one file that translates both ways."""

@@ -1,0 +1,1 @@
+"""Words: what a customer reads, rendered in a sandbox from reviewed templates."""

@@ -1,0 +1,1 @@
+"""A seeded shop whose messages have a known true effect."""

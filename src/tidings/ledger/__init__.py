@@ -1,0 +1,1 @@
+"""What we write: every entry, message and answer, in SQLite or PostgreSQL."""

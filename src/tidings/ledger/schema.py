@@ -1,0 +1,295 @@
+"""The ledger's tables. Every key that keeps a promise is a constraint here, not a check in code."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.types import TypeDecorator
+
+naming = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+}
+metadata = MetaData(naming_convention=naming)
+
+
+class UTCTime(TypeDecorator[datetime]):
+    """An aware instant, kept as UTC; naive values are refused (SQLite drops offsets)."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive time cannot enter the ledger")
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+# One row a campaign: how far it has scanned, and what of it a person has approved.
+campaigns = Table(
+    "campaigns", metadata,
+    Column("campaign", String(120), primary_key=True),
+    Column("space", String(10), primary_key=True),
+    Column("watermark", UTCTime),
+    Column("detect_hash", String(64)),
+    Column("approved_hash", String(64)),
+    Column("waiting_count", Integer),
+    Column("updated_at", UTCTime),
+)  # fmt: skip
+
+# One row a run of a job; counters are frozen with it. ``campaign`` is empty for dispatch and measure.
+runs = Table(
+    "runs", metadata,
+    Column("id", String(32), primary_key=True),
+    Column("job", String(20), nullable=False),
+    Column("campaign", String(120), nullable=False, default=""),
+    Column("space", String(10), nullable=False),
+    Column("as_of", UTCTime, nullable=False),
+    Column("window_start", UTCTime),
+    Column("started_at", UTCTime, nullable=False),
+    Column("ended_at", UTCTime),
+    Column("counters", Text, nullable=False, default="{}"),
+    Column("error", Text),
+    Index(None, "job", "campaign", "started_at"),
+)  # fmt: skip
+
+entries = Table(
+    "entries", metadata,
+    Column("id", String(32), primary_key=True),
+    Column("space", String(10), nullable=False),
+    Column("campaign", String(120), nullable=False),
+    Column("entry_key", String(400), nullable=False),
+    Column("customer_id", String(200), nullable=False),
+    Column("sku", String(200), nullable=False, default=""),
+    Column("anchor_at", UTCTime, nullable=False),
+    Column("entered_at", UTCTime, nullable=False),
+    Column("planned_at", UTCTime, nullable=False),
+    Column("arm", String(10), nullable=False),       # treated | held_out
+    Column("variant", String(60), nullable=False, default=""),
+    Column("value", BigInteger),
+    Column("currency", String(3)),
+    Column("seen", Text, nullable=False, default="{}"),  # JSON: items, facts, market; no names, no addresses
+    Column("run_id", String(32), nullable=False),
+    UniqueConstraint("space", "campaign", "entry_key"),
+    Index(None, "campaign", "entered_at"),
+    Index(None, "customer_id"),
+)  # fmt: skip
+
+messages = Table(
+    "messages", metadata,
+    Column("id", String(32), primary_key=True),      # random; the only thing that leaves
+    Column("entry_id", String(32), ForeignKey("entries.id"), nullable=False),
+    Column("space", String(10), nullable=False),
+    Column("campaign", String(120), nullable=False),
+    Column("step", String(60), nullable=False),
+    Column("step_no", Integer, nullable=False),
+    Column("channel", String(10), nullable=False),
+    Column("customer_id", String(200), nullable=False),
+    Column("address_hash", String(64)),
+    Column("shard", Integer, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("held_out", Boolean, nullable=False),
+    Column("status", String(15), nullable=False),
+    Column("reason", String(40)),
+    Column("detail", String(400)),                   # never an address; the provider's or template's own words, scrubbed
+    Column("send_at", UTCTime, nullable=False),
+    Column("first_send_at", UTCTime, nullable=False),
+    Column("expires_at", UTCTime, nullable=False),
+    Column("token", String(32)),
+    Column("lease_until", UTCTime),
+    Column("attempt", Integer, nullable=False, default=0),
+    Column("deferrals", Integer, nullable=False, default=0),
+    Column("defer_reason", String(40)),
+    Column("sending_at", UTCTime),                   # job time of the `sending` commit; held-out: of `held_out`
+    Column("sent_at", UTCTime),
+    Column("ended_at", UTCTime),
+    Column("provider", String(20)),
+    Column("provider_id", String(120)),
+    Column("template", String(200)),
+    Column("template_hash", String(64)),
+    Column("segments", Integer),
+    UniqueConstraint("entry_id", "step"),
+    Index("ix_messages_due", "space", "shard", "status", "send_at"),
+    Index("ix_messages_lease", "status", "lease_until"),
+    Index("ix_messages_customer", "customer_id", "status"),
+    Index("ix_messages_campaign", "campaign", "space", "status"),
+    Index("ix_messages_provider", "provider_id"),
+    Index("ix_messages_sending_at", "sending_at"),
+)  # fmt: skip
+
+# What a sent message's links lead to, written with `sending`: the redirect knows no other targets.
+message_links = Table(
+    "message_links", metadata,
+    Column("message_id", String(32), primary_key=True),
+    Column("urls", Text, nullable=False),            # JSON array; the link number is its index
+    Column("tracked", Boolean, nullable=False),
+)  # fmt: skip
+
+# The rows that serialise caps: one per canonical person and one per address, locked in sorted order.
+contacts = Table("contacts", metadata, Column("contact", String(210), primary_key=True))
+
+# Every contact made or virtually made (held out), per person and per address; caps count these.
+contact_slots = Table(
+    "contact_slots", metadata,
+    Column("contact", String(210), primary_key=True),
+    Column("message_id", String(32), primary_key=True),
+    Column("channel", String(10), nullable=False),
+    Column("space", String(10), nullable=False),
+    Column("at", UTCTime, nullable=False),
+    Index(None, "contact", "at"),
+    Index(None, "message_id"),
+)  # fmt: skip
+
+cooldowns = Table(
+    "cooldowns", metadata,
+    Column("space", String(10), primary_key=True),
+    Column("campaign", String(120), primary_key=True),
+    Column("customer_id", String(200), primary_key=True),
+    Column("sku", String(200), primary_key=True),
+    Column("until", UTCTime, nullable=False),
+    Column("entry_key", String(400), nullable=False),
+)  # fmt: skip
+
+# A fixed number of shards; a lane leases free ones. For throughput only.
+shard_leases = Table(
+    "shard_leases", metadata,
+    Column("space", String(10), primary_key=True),
+    Column("shard", Integer, primary_key=True),
+    Column("owner", String(32)),
+    Column("lease_until", UTCTime),
+)  # fmt: skip
+
+engagements = Table(
+    "engagements", metadata,
+    Column("id", String(120), primary_key=True),
+    Column("message_id", String(32), nullable=False),
+    Column("kind", String(15), nullable=False),
+    Column("at", UTCTime, nullable=False),
+    Column("received_at", UTCTime, nullable=False),
+    Column("machine", Boolean, nullable=False),
+    Column("link", Integer),
+    Column("detail", String(200)),
+    Index(None, "message_id", "kind"),
+    Index(None, "at"),
+)  # fmt: skip
+
+# Events that name no message of ours: kept for a look, answered with 2xx. No addresses in ``detail``.
+unmatched_events = Table(
+    "unmatched_events", metadata,
+    Column("id", String(120), primary_key=True),
+    Column("provider", String(20), nullable=False),
+    Column("kind", String(30), nullable=False),
+    Column("received_at", UTCTime, nullable=False),
+    Column("detail", String(200)),
+)  # fmt: skip
+
+# Never again: by keyed address hash (brand-wide) or by person. ``channel`` "" means all channels.
+suppressions = Table(
+    "suppressions", metadata,
+    Column("subject", String(210), primary_key=True),  # "a:<address hash>" or "p:<customer id>"
+    Column("channel", String(10), primary_key=True),
+    Column("reason", String(30), nullable=False),
+    Column("at", UTCTime, nullable=False),
+    Column("lifted_at", UTCTime),
+    Column("message_id", String(32)),
+    Column("source", String(30), nullable=False),
+)  # fmt: skip
+
+# What people told us directly (preference page, START); folded with the warehouse's consents, latest wins.
+consents = Table(
+    "consents", metadata,
+    Column("id", String(32), primary_key=True),
+    Column("customer_id", String(200), nullable=False),
+    Column("channel", String(10), nullable=False),
+    Column("purpose", String(40), nullable=False),
+    Column("granted", Boolean, nullable=False),
+    Column("at", UTCTime, nullable=False),
+    Column("source", String(30), nullable=False),
+    Index(None, "customer_id"),
+)  # fmt: skip
+
+# Which share of which order a message gets; recomputed, never added to.
+credits = Table(
+    "credits", metadata,
+    Column("order_id", String(200), primary_key=True),
+    Column("message_id", String(32), primary_key=True),
+    Column("campaign", String(120), nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("gross", BigInteger, nullable=False),     # minor units, before refunds and cancellations
+    Column("net", BigInteger, nullable=False),       # after them; 0 when the order was undone
+    Column("ordered_at", UTCTime, nullable=False),
+    Column("touch_at", UTCTime, nullable=False),
+    Column("touch_kind", String(10), nullable=False),
+    Column("computed_at", UTCTime, nullable=False),
+    Index(None, "campaign", "ordered_at"),
+    Index(None, "message_id"),
+)  # fmt: skip
+
+# One row per campaign and person who was or would have been sent to: what they spent afterwards, all of it.
+outcomes = Table(
+    "outcomes", metadata,
+    Column("campaign", String(120), primary_key=True),
+    Column("customer_id", String(200), primary_key=True),
+    Column("currency", String(3), primary_key=True),
+    Column("arm", String(10), nullable=False),
+    Column("variant", String(60), nullable=False, default=""),
+    Column("exposed_at", UTCTime, nullable=False),
+    Column("window_ends_at", UTCTime, nullable=False),
+    Column("orders", Integer, nullable=False),
+    Column("revenue", BigInteger, nullable=False),
+    Column("computed_at", UTCTime, nullable=False),
+    Index(None, "campaign", "exposed_at"),
+)  # fmt: skip
+
+# Total order revenue per day and currency: what credits are checked against.
+revenue_days = Table(
+    "revenue_days", metadata,
+    Column("day", UTCTime, primary_key=True),
+    Column("currency", String(3), primary_key=True),
+    Column("orders", Integer, nullable=False),
+    Column("gross", BigInteger, nullable=False),
+    Column("net", BigInteger, nullable=False),
+)  # fmt: skip
+
+# Why sending is stopped: for all, a campaign, a channel or a provider.
+brakes = Table(
+    "brakes", metadata,
+    Column("scope", String(140), primary_key=True),  # "all" | "campaign:x" | "channel:sms" | "provider:twilio"
+    Column("reason", String(200), nullable=False),
+    Column("at", UTCTime, nullable=False),
+    Column("by", String(60), nullable=False),
+)  # fmt: skip
+
+settings = Table(
+    "settings", metadata,
+    Column("name", String(60), primary_key=True),
+    Column("value", Text, nullable=False),
+    Column("number", Float),
+)  # fmt: skip

@@ -1,0 +1,1 @@
+"""Facts: frozen values of the standard library, known to every layer above."""

