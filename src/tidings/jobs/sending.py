@@ -1,0 +1,124 @@
+"""Messages in flight: committed as `sending` before HTTP, never more than the connections can carry, never offered twice."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from tidings.channels.base import Envelope, Provider
+from tidings.errors import Halt, Reject, Retry, Unknown
+from tidings.ledger.dispatching import Begun, Intent, Outcome
+from tidings.model.people import Channel
+
+log = logging.getLogger(__name__)
+
+# After so many ambiguous answers in a row a provider is not offered anything until a person has looked.
+AMBIGUOUS_RUN = 20
+FIRST_RETRY = timedelta(seconds=90)
+LAST_RETRY = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A message that passed every gate. ``envelope`` is None for the held-out arm: nothing leaves."""
+
+    intent: Intent
+    envelope: Envelope | None
+    attempt: int
+    expires_at: datetime
+
+
+@dataclass(slots=True)
+class Halts:
+    """Which channels stopped in this lane, and why."""
+
+    reasons: dict[Channel, str]
+    ambiguous: dict[Channel, int]
+
+    @classmethod
+    def none(cls) -> Halts:
+        return cls({}, {})
+
+    def saw(self, channel: Channel, outcome: Outcome) -> None:
+        """Note an answer; a refusal of the account, or a run of ambiguous answers, stops the channel."""
+        if outcome.kind == "halt":
+            self.reasons.setdefault(channel, outcome.reason or "refused")
+        if outcome.kind != "unknown":
+            self.ambiguous[channel] = 0
+            return
+        self.ambiguous[channel] = self.ambiguous.get(channel, 0) + 1
+        if self.ambiguous[channel] >= AMBIGUOUS_RUN:
+            self.reasons.setdefault(channel, f"{AMBIGUOUS_RUN} ambiguous answers in a row")
+
+
+def next_try(now: datetime, attempt: int, asked: float | None) -> datetime:
+    """Return when a message that was certainly not taken may be offered again."""
+    # SendGrid counts a 429 against the whole account, so the first wait is longer than its window.
+    backoff = min(FIRST_RETRY * 2 ** min(attempt, 10), LAST_RETRY)
+    return now + max(backoff if asked is None else timedelta(seconds=asked), timedelta(seconds=1))
+
+
+async def offer(provider: Provider, ready: Ready, token: str, now: datetime, limit: float) -> Outcome:
+    """Hand one message to the provider and sort the answer; whatever happens, there is an outcome."""
+    assert ready.envelope is not None
+    mid = ready.intent.id
+    try:
+        # The provider's own time-outs end first; this one only bounds a provider that has none.
+        async with asyncio.timeout(limit):
+            provider_id = await provider.send(ready.envelope)
+    except Retry as no:
+        later = next_try(now, ready.attempt, no.after)
+        return Outcome(mid, token, "retry", reason=no.reason, retry_at=later)
+    except Reject as no:
+        return Outcome(mid, token, "failed", reason="rejected", detail=no.reason, suppress=no.suppress)
+    except Halt as no:
+        return Outcome(mid, token, "halt", reason=no.reason, retry_at=now + timedelta(minutes=1))
+    except Unknown as lost:
+        return Outcome(mid, token, "unknown", detail=lost.reason)
+    except TimeoutError:
+        return Outcome(mid, token, "unknown", detail="no answer in time")
+    except Exception as bug:  # an answer that cannot be read may still mean "taken"
+        log.error("provider %s broke with %s", provider.name, type(bug).__name__)
+        return Outcome(mid, token, "unknown", detail=type(bug).__name__)
+    return Outcome(mid, token, "sent", provider_id=provider_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """The three steps around HTTP, given by the lane: commit `sending`, send, commit the outcomes."""
+
+    providers: Mapping[Channel, Provider]
+    begin: Callable[[Sequence[Ready]], Awaitable[Begun]]
+    record: Callable[[Sequence[Outcome]], Awaitable[None]]
+    halts: Halts
+    window: int
+    limit: float
+
+    async def carry(self, ready: Sequence[Ready], token: str, now: datetime) -> list[Begun]:
+        """Move a batch through, window by window; the outcomes of one are recorded while the next is sent."""
+        begun: list[Begun] = []
+        recording: asyncio.Task[None] | None = None
+        for at in range(0, len(ready), self.window):
+            some = [one for one in ready[at : at + self.window] if one.intent.channel not in self.halts.reasons]
+            if not some:
+                continue
+            granted = await self.begin(some)
+            begun.append(granted)
+            going = [one for one in some if one.intent.id in granted.sending]
+            outcomes = await asyncio.gather(
+                *(offer(self.providers[Channel(one.intent.channel)], one, token, now, self.limit) for one in going)
+            )
+            for one, outcome in zip(going, outcomes, strict=True):
+                self.halts.saw(Channel(one.intent.channel), outcome)
+            if recording is not None:
+                await recording
+            recording = asyncio.create_task(self._record(outcomes)) if outcomes else None
+        if recording is not None:
+            await recording
+        return begun
+
+    async def _record(self, outcomes: Sequence[Outcome]) -> None:
+        await self.record(outcomes)
