@@ -50,7 +50,7 @@ bench-quick: $(BIN)/.installed
 
 # Pins for all three Pythons, without addresses.
 constraints: $(BIN)/.installed
-	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --extra celery --extra test \
+	@$(BIN)/uv pip compile -q --universal --python-version 3.11 --extra celery --extra production --extra test \
 		--no-annotate --no-header --no-emit-index-url pyproject.toml -o constraints.txt
 	@$(BIN)/uv --version | awk '{print "uv==" $$2}' >> constraints.txt && sort -o constraints.txt constraints.txt
 
