@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 from datetime import timedelta
 from fractions import Fraction
 from typing import Annotated, Literal, Self
@@ -10,7 +11,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from tidings.fields import ClockTime, Duration, PositiveDuration, Share
+from tidings.content.brand import DARK, LIGHT, BrandView
+from tidings.fields import Amounts, ClockTime, Duration, PositiveDuration, Share
 from tidings.model.people import Channel, Purpose
 from tidings.settings import words
 
@@ -40,8 +42,6 @@ class Palette(Section):
     line: words.Colour | None = Field(None, description="Rules between parts")
     button: words.Colour | None = Field(None, description="The button")
     button_text: words.Colour | None = Field(None, description="The words on the button")
-    image_box: words.Colour | None = Field(None, description="Behind a picture until it is loaded")
-    alt: words.Colour | None = Field(None, description="A picture's words when it is not shown")
 
 
 class Colours(Section):
@@ -49,6 +49,8 @@ class Colours(Section):
 
     light: Palette = Field(default_factory=Palette, description="In light mail programs")
     dark: Palette = Field(default_factory=Palette, description="In dark mail programs")
+    image_box: words.Colour = Field("#E6E0D5", description="Behind a picture until it is loaded")
+    image_alt: words.Colour = Field("#4A463F", description="A picture's words when it is not shown")
 
 
 class Brand(Section):
@@ -68,8 +70,37 @@ class Brand(Section):
     logo: words.WebAddress | None = Field(None, description="A picture in place of the word mark")
     delivery: str = Field("", description='One line, such as "Delivered in 2 to 4 working days."')
     returns: str = Field("", description='One line, such as "Free returns within 30 days."')
-    replies_read: bool = Field(False, description="Whether a person reads replies to the e-mails")
-    preferences_url: words.WebAddress | None = Field(None, description='Where "Choose what we send" leads')
+    questions: str = Field("", description="One line on where to ask; for e-mail, left out when nobody answers")
+    replies_read: bool = Field(False, description='Whether replies are read; then questions is "Reply to this e-mail."')
+    cart_url: words.WebAddress | None = Field(None, description="Where a cart's button leads; else the front page")
+    new_url: words.WebAddress | None = Field(None, description="Where new things are shown; else the front page")
+    free_delivery_from: Amounts = Field(default_factory=dict, description="Orders from here on are delivered free")
+    sms_opt_out: Annotated[str, Field(min_length=3, max_length=60)] = Field(
+        "Reply STOP to opt out", description="Ends every text"
+    )
+
+    def view(self) -> BrandView:
+        """Return the brand as templates see it."""
+        return BrandView(
+            name=self.name,
+            legal_name=self.legal_name,
+            postal_address=self.postal_address,
+            url=self.url,
+            cart_url=self.cart_url or self.url,
+            new_url=self.new_url or self.url,
+            delivery=self.delivery,
+            returns=self.returns,
+            questions=self.questions or ("Reply to this e-mail." if self.replies_read else ""),
+            sms_opt_out=self.sms_opt_out,
+            language=self.locale,
+            country=self.country,
+            zone=self.zone,
+            free_delivery_from=self.free_delivery_from,
+            light=replace(LIGHT, **self.colours.light.model_dump(exclude_none=True)),
+            dark=replace(DARK, **self.colours.dark.model_dump(exclude_none=True)),
+            image_box=self.colours.image_box,
+            image_alt=self.colours.image_alt,
+        )
 
 
 class Database(Section):
@@ -164,7 +195,8 @@ class Providers(Section):
         for channel, names in _PROVIDERS.items():
             chosen: ProviderChoice = getattr(self, channel.value)
             if chosen.name not in names:
-                raise ValueError(f"{channel.value}.name must be {' or '.join(names)}; found {words.found(chosen.name)}")
+                rule = f"{channel.value}.name: must be {' or '.join(names)}"
+                raise ValueError(f"{rule}; found {words.found(chosen.name)}")
         return self
 
 
@@ -227,9 +259,9 @@ class TouchWindows(Section):
         for name in ("click", "delivered"):
             window: timedelta | None = getattr(self, name)
             if window is not None and window > _LONGEST_WINDOW:
-                raise ValueError(f'{name} must be at most "90d"; found "{window.days}d"')
+                raise ValueError(f'{name}: must be at most "90d"; found "{window.days}d"')
         if self.delivered is not None and self.click is not None and self.delivered > self.click:
-            raise ValueError("delivered must not be longer than click: a delivery says less than a click")
+            raise ValueError("delivered: must not be longer than click, since a delivery says less")
         return self
 
 
@@ -313,7 +345,7 @@ class Dispatch(Section):
     @model_validator(mode="after")
     def _lease_outlasts(self) -> Self:
         if self.lease <= self.timeout + self.margin:
-            raise ValueError("lease must be longer than timeout and margin together")
+            raise ValueError("lease: must be longer than timeout and margin together")
         return self
 
 
@@ -340,7 +372,6 @@ class Settings(Section):
         description="Where people and providers reach `tidings web`: links, unsubscribe, webhooks",
     )
     ledger: Database | None = Field(None, description="The ledger; .tidings/ledger.sqlite when left out")
-    warehouse: Database | None = Field(None, description="The warehouse, when warehouse.yaml does not name it")
     senders: Senders = Field(default_factory=Senders, description="Who messages come from")
     providers: Providers = Field(default_factory=Providers, description="How messages leave")
     allow_list: tuple[words.Recipient, ...] = Field((), description="Who may be written to before production")
@@ -350,7 +381,6 @@ class Settings(Section):
         timedelta(minutes=10),
         description="Messages to one person due so close together compete; the best priority wins",
     )
-    late_data: Duration = Field(timedelta(hours=6), description="How far behind its last run a campaign looks again")
     consent: Consent = Field(default_factory=Consent, description="Which permission a message needs")
     defaults: CampaignDefaults = Field(default_factory=CampaignDefaults, description="For campaigns that do not say")
     dispatch: Dispatch = Field(default_factory=Dispatch, description="How messages leave")
@@ -359,12 +389,11 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _fit_for_production(self) -> Self:
+        shown = words.found(self.public_url)
         if self.production and is_local(self.public_url):
-            raise ValueError(
-                f"public_url must be reachable from outside in production; found {words.found(self.public_url)}"
-            )
+            raise ValueError(f"public_url: must be reachable from outside in production; found {shown}")
         if self.production and not self.public_url.startswith("https://"):
-            raise ValueError(f"public_url must start with https:// in production; found {words.found(self.public_url)}")
+            raise ValueError(f"public_url: must start with https:// in production; found {shown}")
         return self
 
     @property
