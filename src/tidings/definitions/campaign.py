@@ -15,7 +15,8 @@ from tidings.detect.base import Trigger
 from tidings.fields import Duration, PositiveDuration, Share, written
 from tidings.model.people import Channel
 from tidings.settings import words
-from tidings.settings.shop import CampaignDefaults, Section
+from tidings.settings.policy import CampaignDefaults
+from tidings.settings.words import Section
 
 _CRON_ALIASES = {"@hourly": "0 * * * *", "@daily": "0 0 * * *", "@weekly": "0 0 * * 0", "@monthly": "0 0 1 * *"}
 _TEMPLATE = r"^[A-Za-z0-9][\w-]*(/[A-Za-z0-9][\w-]*)*$"

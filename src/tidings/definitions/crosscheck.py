@@ -12,7 +12,8 @@ from tidings.definitions.campaign import Campaign, Step
 from tidings.definitions.mistakes import Mistake, Place, nearest
 from tidings.definitions.source import Source
 from tidings.model.people import Channel
-from tidings.settings.shop import ClockRange, Settings
+from tidings.settings.policy import ClockRange
+from tidings.settings.shop import Settings
 from tidings.settings.words import found
 
 if TYPE_CHECKING:

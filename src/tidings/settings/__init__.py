@@ -1,24 +1,26 @@
 """What a shop decides once: tidings.yaml as values, and where its connections and secrets come from."""
 
+from tidings.settings.brand import Brand
 from tidings.settings.connections import Connection, Connections, EnvConnections, database_url
-from tidings.settings.secrets import Secrets, open_secrets
-from tidings.settings.shop import (
+from tidings.settings.policy import (
     Attribution,
-    Brand,
     CampaignDefaults,
     CapRule,
     Consent,
+    QuietHours,
+    QuietRange,
+    SendWindow,
+    TouchWindows,
+)
+from tidings.settings.secrets import Secrets, open_secrets
+from tidings.settings.shop import (
     Database,
     Dispatch,
     EmailSender,
     Measure,
     ProviderChoice,
-    QuietHours,
-    QuietRange,
-    SendWindow,
     Settings,
     SmsSender,
-    TouchWindows,
     is_local,
 )
 

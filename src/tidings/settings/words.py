@@ -8,7 +8,7 @@ from typing import Annotated
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
 _COLOUR = re.compile(r"^#[0-9A-Fa-f]{6}$")
 _COUNTRY = re.compile(r"^[A-Z]{2}$")
@@ -89,3 +89,9 @@ Phone = Annotated[
 Recipient = Annotated[str, AfterValidator(recipient)]
 WebAddress = Annotated[str, AfterValidator(web_address)]
 Zone = Annotated[str, AfterValidator(zone)]
+
+
+class Section(BaseModel):
+    """A group of keys: unknown keys are mistakes, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, hide_input_in_errors=True)

@@ -1,0 +1,84 @@
+"""Who writes: what every message says about its sender, and in which colours."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated
+
+from pydantic import Field
+
+from tidings.content.brand import DARK, LIGHT, BrandView
+from tidings.fields import Amounts
+from tidings.settings import words
+from tidings.settings.words import Section
+
+
+class Palette(Section):
+    """Colours of the e-mails, in place of the default look."""
+
+    canvas: words.Colour | None = Field(None, description="Behind the paper")
+    paper: words.Colour | None = Field(None, description="Behind the text")
+    text: words.Colour | None = Field(None, description="Headings and sentences")
+    muted: words.Colour | None = Field(None, description="Notes and the footer")
+    line: words.Colour | None = Field(None, description="Rules between parts")
+    button: words.Colour | None = Field(None, description="The button")
+    button_text: words.Colour | None = Field(None, description="The words on the button")
+
+
+class Colours(Section):
+    """The palette in light and in dark mail programs."""
+
+    light: Palette = Field(default_factory=Palette, description="In light mail programs")
+    dark: Palette = Field(default_factory=Palette, description="In dark mail programs")
+    image_box: words.Colour = Field("#E6E0D5", description="Behind a picture until it is loaded")
+    image_alt: words.Colour = Field("#4A463F", description="A picture's words when it is not shown")
+
+
+class Brand(Section):
+    """Who writes: what every message says about the sender."""
+
+    name: Annotated[str, Field(min_length=1, max_length=60)] = Field(description="The name people know")
+    legal_name: Annotated[str, Field(min_length=1)] = Field(description="The company, as the footer states it")
+    postal_address: Annotated[str, Field(min_length=5)] = Field(
+        description="A real postal address; the law asks for it"
+    )
+    url: words.WebAddress = Field(description="The shop's front page")
+    zone: words.Zone = Field(description="The shop's time zone; reports and unknown customers use it")
+    currency: words.Currency = Field(description="The shop's own currency")
+    locale: words.Locale = Field("en", description="How money and dates are written when a customer has no locale")
+    country: words.Country = Field(description="Where the shop is; used when a customer has no country")
+    colours: Colours = Field(default_factory=Colours, description="Colours in place of the default look")
+    logo: words.WebAddress | None = Field(None, description="A picture in place of the word mark")
+    delivery: str = Field("", description='One line, such as "Delivered in 2 to 4 working days."')
+    returns: str = Field("", description='One line, such as "Free returns within 30 days."')
+    questions: str = Field("", description="One line on where to ask; for e-mail, left out when nobody answers")
+    replies_read: bool = Field(False, description='Whether replies are read; then questions is "Reply to this e-mail."')
+    cart_url: words.WebAddress | None = Field(None, description="Where a cart's button leads; else the front page")
+    new_url: words.WebAddress | None = Field(None, description="Where new things are shown; else the front page")
+    free_delivery_from: Amounts = Field(default_factory=dict, description="Orders from here on are delivered free")
+    sms_opt_out: Annotated[str, Field(min_length=3, max_length=60)] = Field(
+        "Reply STOP to opt out", description="Ends every text"
+    )
+
+    def view(self) -> BrandView:
+        """Return the brand as templates see it."""
+        return BrandView(
+            name=self.name,
+            legal_name=self.legal_name,
+            postal_address=self.postal_address,
+            url=self.url,
+            cart_url=self.cart_url or self.url,
+            new_url=self.new_url or self.url,
+            delivery=self.delivery,
+            returns=self.returns,
+            questions=self.questions or ("Reply to this e-mail." if self.replies_read else ""),
+            sms_opt_out=self.sms_opt_out,
+            language=self.locale,
+            country=self.country,
+            zone=self.zone,
+            free_delivery_from=self.free_delivery_from,
+            light=replace(LIGHT, **self.colours.light.model_dump(exclude_none=True)),
+            dark=replace(DARK, **self.colours.dark.model_dump(exclude_none=True)),
+            image_box=self.colours.image_box,
+            image_alt=self.colours.image_alt,
+        )
