@@ -1,0 +1,223 @@
+"""Planning: who qualifies since the watermark, what each gets and when, or why not, written to the ledger once."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from itertools import islice
+
+from tidings.definitions import Campaign
+from tidings.jobs.opening import Opened
+from tidings.ledger import planning
+from tidings.ledger.planning import CampaignState, EntryRow, MessageRow
+from tidings.model.entry import Entry, Window
+from tidings.model.message import Space
+from tidings.plan.planner import CampaignPlan, PlannedEntry
+from tidings.plan.planner import plan as planned_entry
+from tidings.warehouse import freshness, people
+
+log = logging.getLogger(__name__)
+
+BATCH = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class PlanCounts:
+    """One planning run. ``found = new + known``; ``new × steps = planned + skipped + expired``.
+
+    ``planned`` includes the held-out arm's messages, ``held_out`` of them. ``waiting`` is the audience of a
+    first run that waits for approval (nothing was written); ``stale`` names a source too old to run ahead of.
+    """
+
+    campaign: str
+    space: str
+    as_of: datetime
+    start: datetime
+    steps: int = 0
+    found: int = 0
+    new: int = 0
+    known: int = 0
+    planned: int = 0
+    held_out: int = 0
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    expired: int = 0
+    waiting: int | None = None
+    stale: str | None = None
+
+
+def run(
+    opened: Opened,
+    campaign_id: str,
+    *,
+    now: datetime | None = None,
+    as_of: datetime | None = None,
+    dry_run: bool = False,
+) -> PlanCounts:
+    """Plan one campaign up to ``as_of`` (default: now, held back to what its sources have loaded)."""
+    campaign = opened.project.campaign(campaign_id)
+    now = now or opened.ledger.now()
+    space = Space.DRY_RUN if dry_run or campaign.mode == "dry_run" else Space.LIVE
+    until, stale = _fresh_until(opened, campaign, as_of or now)
+    with opened.ledger.reading() as conn:
+        state = planning.campaign_state(conn, space, campaign.id)
+    window = Window(_scan_start(opened, campaign, state, until), until)
+    empty = PlanCounts(campaign.id, space, until, window.start, len(campaign.steps))
+    if stale is not None:
+        log.warning("not planned campaign=%s: source %s is too old", campaign.id, stale)
+        return _told(opened, empty, now, stale=stale)
+    waiting = _audience_to_approve(opened, campaign, state, window, space)
+    if waiting is not None:
+        return _told(opened, empty, now, waiting=waiting, state=state)
+    return _write(opened, campaign, window, space, now)
+
+
+def detect_entries(opened: Opened, campaign: Campaign, window: Window) -> Iterator[Entry]:
+    """Yield who qualifies in the window, straight from the warehouse."""
+    return campaign.detect.entries(opened.shop, window)
+
+
+def campaign_plan(opened: Opened, campaign: Campaign, space: Space) -> CampaignPlan:
+    """Return the campaign as the planner sees it: the YAML with the shop's defaults."""
+    return opened.project.plan_of(campaign, pepper=opened.secrets.pepper, space=space)
+
+
+def approve(opened: Opened, campaign_id: str) -> int | None:
+    """Let a campaign whose first audience was above its guard run; return the audience that was counted."""
+    campaign = opened.project.campaign(campaign_id)
+    with opened.ledger.writing() as conn:
+        state = planning.campaign_state(conn, Space.LIVE, campaign.id)
+        counted = state.waiting_count if state else None
+        planning.save_state(
+            conn,
+            CampaignState(
+                campaign.id,
+                Space.LIVE,
+                state.watermark if state else None,
+                state.detect_hash if state else None,
+                campaign.detect_hash(),
+                None,
+            ),
+        )
+    return counted
+
+
+def _fresh_until(opened: Opened, campaign: Campaign, wanted: datetime) -> tuple[datetime, str | None]:
+    """Return how far the campaign's sources have loaded, and the first one that is too old, if any."""
+    names = [*campaign.detect.requires, *(n for n in campaign.detect.uses if opened.shop.tables.has(n))]
+    until = wanted
+    for name, at in freshness.watermarks(opened.shop, opened.project.mapping, names).items():
+        if at is None:
+            continue
+        if wanted - at > opened.project.mapping.freshness_of(name):
+            return wanted, name
+        until = min(until, at)
+    return until, None
+
+
+def _scan_start(opened: Opened, campaign: Campaign, state: CampaignState | None, until: datetime) -> datetime:
+    """Return where the scan begins: the watermark less the lateness, or what could still be sent on a first run."""
+    if state is None or state.watermark is None:
+        return until - campaign.steps[0].expires_after - campaign.steps[0].after
+    return min(state.watermark, until) - opened.project.mapping.lateness
+
+
+def _audience_to_approve(
+    opened: Opened, campaign: Campaign, state: CampaignState | None, window: Window, space: Space
+) -> int | None:
+    """Return the size of a first audience that is above the campaign's guard and not approved, else None."""
+    if space is Space.DRY_RUN or (state is not None and state.approved_hash == campaign.detect_hash()):
+        return None
+    guard = campaign.max_initial_audience
+    audience = sum(1 for _ in islice(detect_entries(opened, campaign, window), guard + 1))
+    if audience <= guard:
+        return None
+    return sum(1 for _ in detect_entries(opened, campaign, window))
+
+
+def _write(opened: Opened, campaign: Campaign, window: Window, space: Space, now: datetime) -> PlanCounts:
+    plan = campaign_plan(opened, campaign, space)
+    run_id = uuid.uuid4().hex
+    counts: Counter[str] = Counter()
+    skipped: Counter[str] = Counter()
+    with opened.ledger.writing() as conn:
+        planning.start_run(conn, run_id, "plan", campaign.id, space, as_of=window.end, start=window.start, now=now)
+        if space is Space.LIVE:
+            planning.drop_dry_run(conn, campaign.id)
+    stream = detect_entries(opened, campaign, window)
+    while batch := list(islice(stream, BATCH)):
+        known_people = people.customers(opened.shop, {entry.customer_id for entry in batch})
+        rows = [_row(planned_entry(entry, known_people.get(entry.customer_id), plan, now)) for entry in batch]
+        with opened.ledger.writing() as conn:
+            done = planning.record(conn, rows, space=space, campaign=campaign.id, run_id=run_id, now=now)
+        counts.update(found=len(batch), new=done.new, known=done.known, planned=done.planned)
+        counts.update(held_out=done.held_out, expired=done.expired)
+        skipped.update(done.skipped)
+    told = PlanCounts(
+        campaign.id, space, window.end, window.start, len(campaign.steps), skipped=dict(skipped), **counts
+    )
+    with opened.ledger.writing() as conn:
+        planning.end_run(conn, run_id, _counters(told), now=opened.ledger.now())
+        digest = campaign.detect_hash()
+        planning.save_state(conn, CampaignState(campaign.id, space, window.end, digest, digest, None))
+    log.info(
+        "planned campaign=%s found=%d new=%d known=%d planned=%d held_out=%d skipped=%d expired=%d",
+        campaign.id, told.found, told.new, told.known, told.planned, told.held_out,
+        sum(skipped.values()), told.expired,
+    )  # fmt: skip
+    return told
+
+
+def _row(planned: PlannedEntry) -> EntryRow:
+    return EntryRow(
+        planned.id,
+        planned.entry,
+        planned.customer_id,
+        planned.arm,
+        planned.variant,
+        planned.cooldown_until,
+        tuple(MessageRow(*(getattr(one, name) for name in MessageRow.__dataclass_fields__)) for one in planned.messages),
+    )
+
+
+def _told(
+    opened: Opened,
+    counts: PlanCounts,
+    now: datetime,
+    *,
+    stale: str | None = None,
+    waiting: int | None = None,
+    state: CampaignState | None = None,
+) -> PlanCounts:
+    """Record a run that wrote nothing, with why; the watermark stays where it was."""
+    told = PlanCounts(
+        counts.campaign, counts.space, counts.as_of, counts.start, counts.steps, stale=stale, waiting=waiting
+    )
+    run_id = uuid.uuid4().hex
+    with opened.ledger.writing() as conn:
+        planning.start_run(
+            conn, run_id, "plan", told.campaign, Space(told.space), as_of=told.as_of, start=told.start, now=now
+        )
+        planning.end_run(conn, run_id, _counters(told), now=now)
+        if waiting is not None:
+            planning.save_state(
+                conn,
+                CampaignState(
+                    told.campaign,
+                    Space(told.space),
+                    state.watermark if state else None,
+                    state.detect_hash if state else None,
+                    state.approved_hash if state else None,
+                    waiting,
+                ),
+            )
+    return told
+
+
+def _counters(counts: PlanCounts) -> dict[str, object]:
+    kept = ("steps", "found", "new", "known", "planned", "held_out", "skipped", "expired", "waiting", "stale")
+    everything = asdict(counts)
+    return {name: everything[name] for name in kept}
