@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field
 
 from tidings.content.brand import DARK, LIGHT, BrandView
+from tidings.content.brand import Palette as Look
 from tidings.fields import Amounts
 from tidings.settings import words
 from tidings.settings.words import Section
@@ -23,6 +24,8 @@ class Palette(Section):
     line: words.Colour | None = Field(None, description="Rules between parts")
     button: words.Colour | None = Field(None, description="The button")
     button_text: words.Colour | None = Field(None, description="The words on the button")
+    image_box: words.Colour | None = Field(None, description="Behind a picture until it is loaded; light serves both")
+    alt: words.Colour | None = Field(None, description="A picture's words when it is not shown; light serves both")
 
 
 class Colours(Section):
@@ -30,8 +33,6 @@ class Colours(Section):
 
     light: Palette = Field(default_factory=Palette, description="In light mail programs")
     dark: Palette = Field(default_factory=Palette, description="In dark mail programs")
-    image_box: words.Colour = Field("#E6E0D5", description="Behind a picture until it is loaded")
-    image_alt: words.Colour = Field("#4A463F", description="A picture's words when it is not shown")
 
 
 class Brand(Section):
@@ -73,12 +74,19 @@ class Brand(Section):
             returns=self.returns,
             questions=self.questions or ("Reply to this e-mail." if self.replies_read else ""),
             sms_opt_out=self.sms_opt_out,
-            language=self.locale,
+            language=self.locale.replace("_", "-").split("-")[0],
             country=self.country,
             zone=self.zone,
             free_delivery_from=self.free_delivery_from,
-            light=replace(LIGHT, **self.colours.light.model_dump(exclude_none=True)),
-            dark=replace(DARK, **self.colours.dark.model_dump(exclude_none=True)),
-            image_box=self.colours.image_box,
-            image_alt=self.colours.image_alt,
+            light=_palette(self.colours.light, LIGHT),
+            dark=_palette(self.colours.dark, DARK),
+            **{
+                name: colour
+                for name, colour in (("image_box", self.colours.light.image_box), ("image_alt", self.colours.light.alt))
+                if colour is not None
+            },
         )
+
+
+def _palette(said: Palette, default: Look) -> Look:
+    return replace(default, **said.model_dump(exclude_none=True, exclude={"image_box", "alt"}))

@@ -13,6 +13,7 @@ from tidings.fields import Duration, PositiveDuration
 from tidings.model.people import Channel
 from tidings.settings import words
 from tidings.settings.brand import Brand
+from tidings.settings.brand import Palette as Palette
 from tidings.settings.policy import CampaignDefaults, CapRule, Consent, QuietHours, default_caps
 from tidings.settings.words import Section
 
@@ -163,6 +164,7 @@ class Settings(Section):
         description="Where people and providers reach `tidings web`: links, unsubscribe, webhooks",
     )
     ledger: Database | None = Field(None, description="The ledger; .tidings/ledger.sqlite when left out")
+    warehouse: Database | None = Field(None, description="The warehouse; what warehouse.yaml names when left out")
     senders: Senders = Field(default_factory=Senders, description="Who messages come from")
     providers: Providers = Field(default_factory=Providers, description="How messages leave")
     allow_list: tuple[words.Recipient, ...] = Field((), description="Who may be written to before production")
