@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from hashlib import sha256
+from itertools import accumulate
 
 TREATED = "treated"
 HELD_OUT = "held_out"
@@ -36,19 +37,25 @@ def share_of(salt: str, unit: str) -> float:
 def assign(salt: str, customer_id: str, holdout: Fraction, variants: Mapping[str, Fraction]) -> Assignment:
     """Return the arm of one canonical person.
 
-    A larger holdout keeps everybody that a smaller one held out. Variants share the whole in proportion to their
-    numbers, in the order of their names, whatever order the file has them in.
+    A larger holdout keeps everybody that a smaller one held out. Variants take their shares in the order of their
+    names, whatever order the file has them in; whoever is left over by shares below 100% has none.
     """
-    held_out = draw(f"{salt}|arm", customer_id) < holdout * _WHOLE if holdout else False
-    return Assignment(HELD_OUT if held_out else TREATED, _variant(salt, customer_id, variants) if variants else "")
+    held_out = bool(holdout) and draw(f"{salt}|arm", customer_id) < bound(holdout)
+    variant = _variant(draw(f"{salt}|variant", customer_id), bounds(variants)) if variants else ""
+    return Assignment(HELD_OUT if held_out else TREATED, variant)
 
 
-def _variant(salt: str, customer_id: str, variants: Mapping[str, Fraction]) -> str:
-    at = draw(f"{salt}|variant", customer_id) * sum(variants.values(), Fraction(0))
-    reached = Fraction(0)
-    names = sorted(name for name, share in variants.items() if share > 0)
-    for name in names:
-        reached += variants[name] * _WHOLE
-        if at < reached:
-            return name
-    raise ValueError("variants: one of them must have a share above 0%")
+def bound(share: Fraction) -> int:
+    """Return the number below which a draw falls with this probability."""
+    return share.numerator * _WHOLE // share.denominator
+
+
+def bounds(variants: Mapping[str, Fraction]) -> tuple[tuple[int, str], ...]:
+    """Return the upper bound of each variant's part of the draws."""
+    names = sorted(variants)
+    reached = accumulate(variants[name] for name in names)
+    return tuple((bound(share), name) for share, name in zip(reached, names, strict=True))
+
+
+def _variant(drawn: int, parts: tuple[tuple[int, str], ...]) -> str:
+    return next((name for upper, name in parts if drawn < upper), "")

@@ -31,12 +31,17 @@ class Address:
     hash: str
 
 
-def address(customer: Customer, channel: Channel, pepper: bytes) -> Address | SkipReason:
-    """Return the customer's address on the channel, or NO_ADDRESS or BAD_ADDRESS."""
+def address(
+    customer: Customer, channel: Channel, pepper: bytes, brand_country: str | None = None
+) -> Address | SkipReason:
+    """Return the customer's address on the channel, or NO_ADDRESS or BAD_ADDRESS.
+
+    A national phone number is read in the customer's country, or in the brand's when they have none.
+    """
     given = customer.email if channel == Channel.EMAIL else customer.phone
     if given is None or not given.strip():
         return SkipReason.NO_ADDRESS
-    value = email_address(given) if channel == Channel.EMAIL else phone_number(given, customer.country)
+    value = email_address(given) if channel == Channel.EMAIL else phone_number(given, customer.country or brand_country)
     if value is None:
         return SkipReason.BAD_ADDRESS
     return Address(value, address_hash(value, pepper))

@@ -33,14 +33,14 @@ class Zones:
     source: str
 
 
-def candidate_zones(customer: Customer, brand_zone: str) -> Zones:
+def candidate_zones(customer: Customer, brand_zone: str, brand_country: str = "") -> Zones:
     """Return where this customer may be, by the order of timing rules 2.3 as far as the data goes.
 
     The zone they chose; else the zones of the state of their address, together with those of the state of their
     US or Canadian area code (numbers are portable, so neither overrules the other); else all zones of their
-    country; else the brand's. A name that is no zone counts as not given.
+    country; else the brand's, with the brand's country. A name that is no zone counts as not given.
     """
-    return place(customer.zone, customer.country, customer.region, dialled(customer), brand_zone)
+    return place(customer.zone, customer.country, customer.region, dialled(customer), brand_zone, brand_country)
 
 
 def dialled(customer: Customer) -> str:
@@ -58,7 +58,9 @@ def dialled(customer: Customer) -> str:
 
 
 @lru_cache(maxsize=65_536)
-def place(zone: str | None, country: str | None, region: str | None, dialled: str, brand_zone: str) -> Zones:
+def place(
+    zone: str | None, country: str | None, region: str | None, dialled: str, brand_zone: str, brand_country: str
+) -> Zones:
     """Return the candidates for one combination of what is known; see ``candidate_zones``."""
     home = country_code(country)
     chosen = zone if zone and zone_info(zone) else None
@@ -80,7 +82,7 @@ def place(zone: str | None, country: str | None, region: str | None, dialled: st
         return Zones(zones, states, home, "region" if of_address else "area_code")
     if home and country_zones(home):
         return Zones(country_zones(home), states, home, "country")
-    return Zones((brand_zone,), states, home, "brand")
+    return Zones((brand_zone,), states, home or brand_country, "brand")
 
 
 @lru_cache(maxsize=4096)
