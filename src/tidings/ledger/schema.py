@@ -9,6 +9,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     DateTime,
     Dialect,
     Float,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    literal_column,
 )
 from sqlalchemy.types import TypeDecorator
 
@@ -49,7 +51,8 @@ class UTCTime(TypeDecorator[datetime]):
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         if value is None:
             return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        at: datetime = value
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
 # One row a campaign: how far it has scanned, and what of it a person has approved.
@@ -118,7 +121,7 @@ messages = Table(
     Column("held_out", Boolean, nullable=False),
     Column("status", String(15), nullable=False),
     Column("reason", String(40)),
-    Column("detail", String(400)),                   # never an address; the provider's or template's own words, scrubbed
+    Column("detail", String(400)),                   # never an address; the provider's or template's words, scrubbed
     Column("send_at", UTCTime, nullable=False),
     Column("first_send_at", UTCTime, nullable=False),
     Column("expires_at", UTCTime, nullable=False),
@@ -136,13 +139,25 @@ messages = Table(
     Column("template_hash", String(64)),
     Column("segments", Integer),
     UniqueConstraint("entry_id", "step"),
-    Index("ix_messages_due", "space", "shard", "status", "send_at"),
-    Index("ix_messages_lease", "status", "lease_until"),
-    Index("ix_messages_customer", "customer_id", "status"),
-    Index("ix_messages_campaign", "campaign", "space", "status"),
-    Index("ix_messages_provider", "provider_id"),
-    Index("ix_messages_sending_at", "sending_at"),
+    Index("ix_messages_customer", "customer_id"),
 )  # fmt: skip
+
+# Partial, so that a message costs index entries only while it is waiting, under way, or known to a provider.
+# A query uses them only when it names the statuses as literals (PLANNED, UNDER_WAY), never as bound values.
+PLANNED = messages.c.status == literal_column("'planned'")
+UNDER_WAY = messages.c.status.in_((literal_column("'claimed'"), literal_column("'sending'")))
+IN_DOUBT = messages.c.status == literal_column("'unknown'")
+
+
+def _partial(name: str, where: ColumnElement[bool], *columns: Column[Any]) -> Index:
+    return Index(name, *columns, postgresql_where=where, sqlite_where=where)
+
+
+_partial("ix_messages_due", PLANNED, messages.c.space, messages.c.shard, messages.c.send_at)
+_partial("ix_messages_lease", UNDER_WAY, messages.c.lease_until)
+_partial("ix_messages_in_doubt", IN_DOUBT, messages.c.sending_at)
+_partial("ix_messages_provider", messages.c.provider_id.is_not(None), messages.c.provider_id)
+_partial("ix_messages_sending_at", messages.c.sending_at.is_not(None), messages.c.sending_at)
 
 # What a sent message's links lead to, written with `sending`: the redirect knows no other targets.
 message_links = Table(
@@ -173,6 +188,7 @@ cooldowns = Table(
     Column("campaign", String(120), primary_key=True),
     Column("customer_id", String(200), primary_key=True),
     Column("sku", String(200), primary_key=True),
+    Column("entered_at", UTCTime, nullable=False),
     Column("until", UTCTime, nullable=False),
     Column("entry_key", String(400), nullable=False),
 )  # fmt: skip
@@ -215,9 +231,9 @@ suppressions = Table(
     "suppressions", metadata,
     Column("subject", String(210), primary_key=True),  # "a:<address hash>" or "p:<customer id>"
     Column("channel", String(10), primary_key=True),
-    Column("reason", String(30), nullable=False),
+    Column("reason", String(30), primary_key=True),    # so that START lifts a STOP but not a complaint
     Column("at", UTCTime, nullable=False),
-    Column("lifted_at", UTCTime),
+    Column("lifted_at", UTCTime),                    # in force when empty or not after ``at``
     Column("message_id", String(32)),
     Column("source", String(30), nullable=False),
 )  # fmt: skip

@@ -1,0 +1,336 @@
+"""What dispatch claims and gives back: due messages leave ``planned`` under a token and a lease, never without."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, FromClause, and_, exists, or_, select, update
+
+from tidings.ledger import bulk
+from tidings.ledger.bulk import TEXT, TIME
+from tidings.ledger.planning import entry_from, release_cooldowns
+from tidings.ledger.schema import PLANNED, UNDER_WAY, entries, messages, shard_leases
+from tidings.ledger.sending import Begun, Intent, Outcome, begin_sending, record_outcomes
+from tidings.ledger.store import clock
+from tidings.ledger.transitions import ENDS
+from tidings.model.entry import Entry
+from tidings.model.message import SkipReason, Status
+
+__all__ = [
+    "Begun", "Claim", "Due", "Intent", "Outcome", "Previous", "Reaped", "Soon", "anything_due", "begin_sending",
+    "cancel_for", "claim", "defer", "end", "extend_shard", "lease_shard", "let_go", "presume_lost", "reap",
+    "record_outcomes", "release_shard", "upcoming",
+]  # fmt: skip
+
+m = messages.c
+
+
+@dataclass(frozen=True, slots=True)
+class Previous:
+    """The step before in the same entry: where it ended, and when it left (``sending_at``)."""
+
+    status: Status
+    sent_at: datetime | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """One claimed message with the entry it stands for."""
+
+    id: str
+    entry_id: str
+    campaign: str
+    step: str
+    step_no: int
+    channel: str
+    customer_id: str
+    priority: int
+    held_out: bool
+    send_at: datetime
+    first_send_at: datetime
+    expires_at: datetime
+    attempt: int
+    deferrals: int
+    address_hash: str | None
+    template: str | None
+    variant: str
+    entry: Entry
+    previous: Previous | None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What one lane holds until ``lease_until`` (the database's clock), under its token."""
+
+    token: str
+    lease_until: datetime
+    due: tuple[Due, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Soon:
+    """A message of a customer that will be due shortly: a rival in arbitration."""
+
+    id: str
+    customer_id: str
+    channel: str
+    priority: int
+    send_at: datetime
+    campaign: str
+    held_out: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Reaped:
+    """How many claimed messages came back, and how many were in flight when their sender vanished."""
+
+    returned: int
+    unknown: int
+
+
+def _due(space: str, now: datetime, shard: ColumnElement[int] | int) -> ColumnElement[bool]:
+    return and_(PLANNED, m.space == space, m.shard == shard, m.send_at <= now)
+
+
+def anything_due(conn: Connection, space: str, now: datetime) -> bool:
+    """Return whether a dispatcher has work: something due, or a lease that ran out and needs the reaper."""
+    due = exists().where(_due(space, now, shard_leases.c.shard))
+    waiting = select(shard_leases.c.shard).where(shard_leases.c.space == space, due).limit(1)
+    if conn.execute(waiting).first() is not None:
+        return True
+    overdue = select(m.id).where(UNDER_WAY, m.lease_until < clock(conn)).limit(1)
+    return conn.execute(overdue).first() is not None
+
+
+def lease_shard(
+    conn: Connection, *, space: str, owner: str, now: datetime, lease: timedelta, skip: Collection[int] = ()
+) -> int | None:
+    """Lease a free shard that has due work, the longest untouched first; None when there is none."""
+    at = clock(conn)
+    s = shard_leases.c
+    free = or_(s.owner.is_(None), s.lease_until <= at)
+    chosen = (
+        select(s.shard)
+        .where(s.space == space, free, s.shard.not_in(sorted(skip)), exists().where(_due(space, now, s.shard)))
+        .order_by(s.lease_until.asc().nulls_first(), s.shard)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    shard: int | None = conn.scalar(chosen)
+    if shard is not None:
+        conn.execute(
+            update(shard_leases).where(s.space == space, s.shard == shard).values(owner=owner, lease_until=at + lease)
+        )
+    return shard
+
+
+def extend_shard(conn: Connection, *, space: str, shard: int, owner: str, lease: timedelta) -> bool:
+    """Hold a leased shard for longer; return whether it was still ours."""
+    s = shard_leases.c
+    mine = update(shard_leases).where(s.space == space, s.shard == shard, s.owner == owner)
+    return conn.execute(mine.values(lease_until=clock(conn) + lease)).rowcount == 1
+
+
+def release_shard(conn: Connection, *, space: str, shard: int, owner: str) -> None:
+    """Give a shard back; one that was lost meanwhile stays with whoever has it."""
+    s = shard_leases.c
+    mine = update(shard_leases).where(s.space == space, s.shard == shard, s.owner == owner)
+    conn.execute(mine.values(owner=None, lease_until=clock(conn)))
+
+
+def claim(conn: Connection, *, space: str, shard: int, now: datetime, limit: int, lease: timedelta) -> Claim:
+    """Claim up to ``limit`` due messages of a shard, oldest first, and every other due one of their customers.
+
+    What is due is decided by the job's ``now``; the lease runs on the database's clock. Rows that another
+    transaction holds are passed over. A customer's messages come together, so that arbitration sees them all.
+    """
+    first = conn.execute(
+        select(m.id, m.customer_id)
+        .where(_due(space, now, shard))
+        .order_by(m.send_at, m.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    ).all()
+    token = uuid.uuid4().hex
+    if not first:
+        return Claim(token, clock(conn), ())
+    people = bulk.ids(conn, (row.customer_id for row in first))
+    others = conn.scalars(
+        select(m.id)
+        .join(people, people.c.id == m.customer_id)
+        .where(PLANNED, m.space == space, m.send_at <= now)
+        .with_for_update(of=messages, skip_locked=True)
+    )
+    mine = bulk.ids(conn, {*others, *(row.id for row in first)})
+    until = clock(conn) + lease
+    conn.execute(
+        update(messages).where(m.id == mine.c.id, PLANNED).values(status=Status.CLAIMED, token=token, lease_until=until)
+    )
+    return Claim(token, until, tuple(_read(conn, mine, token)))
+
+
+def _read(conn: Connection, chosen: FromClause, token: str) -> Iterable[Due]:
+    before = messages.alias("before")
+    e = entries.c
+    rows = conn.execute(
+        select(
+            m.id, m.entry_id, m.campaign, m.step, m.step_no, m.channel, m.priority, m.held_out, m.send_at,
+            m.first_send_at, m.expires_at, m.attempt, m.deferrals, m.address_hash, m.template,
+            e.entry_key, e.customer_id, e.anchor_at, e.entered_at, e.sku, e.variant, e.value, e.currency, e.seen,
+            before.c.status.label("before_status"), before.c.sending_at.label("before_at"),
+            before.c.reason.label("before_reason"),
+        )
+        .join(chosen, chosen.c.id == m.id)
+        .join(entries, e.id == m.entry_id)
+        .outerjoin(before, and_(before.c.entry_id == m.entry_id, before.c.step_no == m.step_no - 1))
+        .where(m.token == token)
+        .order_by(m.send_at, m.id)
+    )  # fmt: skip
+    for row in rows:
+        yield Due(
+            row.id, row.entry_id, row.campaign, row.step, row.step_no, row.channel, row.customer_id, row.priority,
+            row.held_out, row.send_at, row.first_send_at, row.expires_at, row.attempt, row.deferrals,
+            row.address_hash, row.template, row.variant, entry_from(row),
+            Previous(Status(row.before_status), row.before_at, row.before_reason) if row.before_status else None,
+        )  # fmt: skip
+
+
+def upcoming(conn: Connection, *, space: str, customers: Collection[str], now: datetime, until: datetime) -> list[Soon]:
+    """Return the planned messages of these customers that become due after ``now`` and up to ``until``."""
+    if not customers:
+        return []
+    people = bulk.ids(conn, customers)
+    rows = conn.execute(
+        select(m.id, m.customer_id, m.channel, m.priority, m.send_at, m.campaign, m.held_out)
+        .join(people, people.c.id == m.customer_id)
+        .where(PLANNED, m.space == space, m.send_at > now, m.send_at <= until)
+        .order_by(m.send_at, m.id)
+    )
+    return [Soon(*row) for row in rows]
+
+
+def _mine(conn: Connection, token: str, chosen: Iterable[str]) -> FromClause:
+    """Lock the messages in the order of their ids, and return them as a table: two writers then never deadlock."""
+    wanted = bulk.ids(conn, chosen)
+    locked = select(m.id).join(wanted, wanted.c.id == m.id).order_by(m.id).with_for_update(of=messages)
+    if conn.dialect.name == "postgresql":
+        conn.execute(locked)
+    return wanted
+
+
+_UNCLAIMED: dict[str, Any] = {"status": Status.PLANNED, "token": None, "lease_until": None}
+
+
+def let_go(conn: Connection, token: str, ids: Collection[str] | None = None) -> int:
+    """Give claimed messages back untouched (all of the token's when ``ids`` is None); return how many."""
+    if ids is None:
+        ids = list(conn.scalars(select(m.id).where(UNDER_WAY, m.token == token)))
+    mine = _mine(conn, token, ids)
+    held = (m.id == mine.c.id, m.status == Status.CLAIMED, m.token == token)
+    return conn.execute(update(messages).where(*held).values(_UNCLAIMED)).rowcount
+
+
+def defer(conn: Connection, token: str, items: Sequence[tuple[str, datetime, str | None]]) -> int:
+    """Move claimed messages back to planned with a later ``send_at`` and why; return how many were ours."""
+    if not items:
+        return 0
+    _mine(conn, token, (item[0] for item in items))
+    later = bulk.given(conn, {"id": TEXT, "until": TIME, "reason": TEXT}, items)
+    held = (m.id == later.c.id, m.status == Status.CLAIMED, m.token == token)
+    changed = {"send_at": later.c.until, "deferrals": m.deferrals + 1, "defer_reason": later.c.reason}
+    return conn.execute(update(messages).where(*held).values(**_UNCLAIMED, **changed)).rowcount
+
+
+def end(
+    conn: Connection, token: str, items: Sequence[tuple[str, Status, str | None, str | None]], now: datetime
+) -> int:
+    """End claimed messages as skipped, cancelled, expired or failed; return how many were ours.
+
+    ``items`` are (id, status, reason, detail); the detail never holds an address. An entry of which nothing
+    was or will be exposed gives its cooldown back.
+    """
+    if not items:
+        return 0
+    if not {item[1] for item in items} <= ENDS - {Status.SENT, Status.HELD_OUT}:
+        raise ValueError("a claimed message ends as skipped, cancelled, expired or failed")
+    _mine(conn, token, (item[0] for item in items))
+    rows = [(mid, status, reason, bulk.fit(detail, 400)) for mid, status, reason, detail in items]
+    ended = bulk.given(conn, {"id": TEXT, "status": TEXT, "reason": TEXT, "detail": TEXT}, rows)
+    held = (m.id == ended.c.id, m.status == Status.CLAIMED, m.token == token)
+    changed = {"status": ended.c.status, "reason": ended.c.reason, "detail": ended.c.detail, "ended_at": now}
+    written = update(messages).where(*held).values(**changed, lease_until=None).returning(m.entry_id)
+    touched = list(conn.scalars(written))
+    release_cooldowns(conn, set(touched))
+    return len(touched)
+
+
+def reap(conn: Connection, *, margin: timedelta) -> Reaped:
+    """Take back what vanished dispatchers held, by the database's clock.
+
+    Claimed messages return to planned: no HTTP had begun. Those in ``sending`` for longer than their lease
+    and ``margin`` become unknown and never planned again: their sender may only be asleep.
+    """
+    at = clock(conn)
+    lost = conn.execute(
+        select(m.id, m.status)
+        .where(UNDER_WAY, m.lease_until < at, or_(m.status == Status.CLAIMED, m.lease_until < at - margin))
+        .order_by(m.id)
+        .with_for_update(skip_locked=True)
+    ).all()
+    returned = [row.id for row in lost if row.status == Status.CLAIMED]
+    unknown = [row.id for row in lost if row.status == Status.SENDING]
+    if returned:
+        conn.execute(update(messages).where(m.id == bulk.ids(conn, returned).c.id).values(_UNCLAIMED))
+    if unknown:
+        doubt = {"status": Status.UNKNOWN, "reason": "lease_lost", "lease_until": None}
+        conn.execute(update(messages).where(m.id == bulk.ids(conn, unknown).c.id).values(doubt))
+    return Reaped(len(returned), len(unknown))
+
+
+def presume_lost(conn: Connection, *, before: datetime, now: datetime) -> int:
+    """End as presumed_lost what has been unknown since before a moment; it keeps its slots in the caps."""
+    old = (m.status == Status.UNKNOWN, m.sending_at < before)
+    chosen = conn.scalars(select(m.id).where(*old).order_by(m.id).with_for_update(skip_locked=True)).all()
+    if not chosen:
+        return 0
+    lost = {"status": Status.PRESUMED_LOST, "ended_at": now}
+    return conn.execute(update(messages).where(m.id == bulk.ids(conn, chosen).c.id, *old).values(lost)).rowcount
+
+
+def cancel_for(
+    conn: Connection,
+    *,
+    customers: Collection[str] = (),
+    address_hashes: Collection[str] = (),
+    channel: str | None = None,
+    reason: str = SkipReason.SUPPRESSED,
+    now: datetime,
+) -> int:
+    """Cancel what is still pending for these customers or addresses; return how many messages.
+
+    A claimed message is cancelled too: its dispatcher finds it gone when it asks to send. What is already in
+    ``sending`` has left.
+    """
+    subjects = []
+    if customers:
+        subjects.append(m.customer_id.in_(select(bulk.ids(conn, customers, name="people").c.id)))
+    if address_hashes:
+        subjects.append(m.address_hash.in_(select(bulk.ids(conn, address_hashes, name="addresses").c.id)))
+    if not subjects:
+        return 0
+    pending = [m.status.in_((Status.PLANNED, Status.CLAIMED)), or_(*subjects)]
+    if channel:
+        pending.append(m.channel == channel)
+    chosen = conn.scalars(select(m.id).where(*pending).order_by(m.id).with_for_update()).all()
+    if not chosen:
+        return 0
+    changed = {"status": Status.CANCELLED, "reason": reason, "ended_at": now, "lease_until": None}
+    still = (m.id == bulk.ids(conn, chosen).c.id, m.status.in_((Status.PLANNED, Status.CLAIMED)))
+    touched = list(conn.scalars(update(messages).where(*still).values(changed).returning(m.entry_id)))
+    release_cooldowns(conn, set(touched))
+    return len(touched)

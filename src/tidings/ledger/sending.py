@@ -1,0 +1,340 @@
+"""The step to ``sending`` and what came of it: token, lease and caps are checked in the commit before HTTP."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import orjson
+from sqlalchemy import Connection, case, delete, func, select, true, update
+
+from tidings.ledger import bulk
+from tidings.ledger.bulk import TEXT, TIME, WHOLE
+from tidings.ledger.people import suppress
+from tidings.ledger.planning import release_cooldowns, upsert
+from tidings.ledger.schema import contact_slots, contacts, message_links, messages
+from tidings.ledger.store import clock
+from tidings.ledger.transitions import PROVABLE
+from tidings.model.message import Status
+from tidings.model.people import Channel
+from tidings.plan.caps import Cap, free_at
+
+m = messages.c
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A claimed, rendered message about to leave. ``person`` is the canonical customer id.
+
+    ``exempt`` (transactional) messages neither obey the caps nor use them up. ``urls`` are the targets of its
+    links by number; ``tracked`` says whether they go through our redirect.
+    """
+
+    id: str
+    person: str
+    address_hash: str | None
+    channel: str
+    held_out: bool = False
+    exempt: bool = False
+    urls: Sequence[str] = ()
+    tracked: bool = True
+    template_hash: str | None = None
+    segments: int | None = None
+    provider: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What the commit decided: send exactly ``sending``; ``capped`` says when there is room again; ``lost``
+    messages are no longer ours (lease, token or status) and must not be sent."""
+
+    sending: frozenset[str]
+    held_out: frozenset[str]
+    capped: Mapping[str, datetime]
+    lost: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the provider answered for one message.
+
+    ``halt`` is a retry that burns no attempt. ``suppress`` names why the address must not be used again.
+    """
+
+    id: str
+    token: str
+    kind: Literal["sent", "retry", "failed", "unknown", "halt"]
+    provider_id: str | None = None
+    reason: str | None = None
+    detail: str | None = None
+    retry_at: datetime | None = None
+    suppress: str | None = None
+
+
+def begin_sending(
+    conn: Connection,
+    *,
+    space: str,
+    token: str,
+    intents: Sequence[Intent],
+    caps: Sequence[Cap],
+    now: datetime,
+    ahead: timedelta,
+) -> Begun:
+    """Move claimed messages to ``sending`` (or ``held_out``), reserving their caps in the same commit.
+
+    Earlier intents take the room under a cap first. A message is ours only while its token holds and its
+    lease outlasts the database's clock by ``ahead`` (time-out and margin), read after all locks were won.
+    """
+    _lock_contacts(conn, intents)
+    ours = _ours(conn, token, [intent.id for intent in intents], ahead)
+    room = _Room(conn, space, [one for one in intents if one.id in ours and not one.exempt], caps, now)
+    going: list[Intent] = []
+    capped: dict[str, datetime] = {}
+    for intent in intents:
+        if intent.id not in ours:
+            continue
+        free = None if intent.exempt else room.free_at(intent)
+        if free is not None:
+            capped[intent.id] = free
+            continue
+        going.append(intent)
+        if not intent.exempt:
+            room.take(intent)
+    _mark(conn, going, now)
+    bulk.append(conn, contact_slots, ("contact", "message_id", "channel", "space", "at"), room.taken)
+    return Begun(
+        frozenset(one.id for one in going if not one.held_out),
+        frozenset(one.id for one in going if one.held_out),
+        capped,
+        frozenset(one.id for one in intents if one.id not in ours),
+    )
+
+
+def contacts_of(person: str, address_hash: str | None) -> tuple[str, ...]:
+    """Return the names under which a message counts against caps: its person, and its address if it has one."""
+    return (f"p:{person}", f"a:{address_hash}") if address_hash else (f"p:{person}",)
+
+
+def _lock_contacts(conn: Connection, intents: Sequence[Intent]) -> None:
+    """Hold the contacts of a batch, in sorted order, until the commit: two lanes then count one after the other."""
+    if conn.dialect.name == "sqlite":
+        return  # one writer at a time, and this transaction is it
+    wanted = {name for one in intents if not one.exempt for name in contacts_of(one.person, one.address_hash)}
+    names = bulk.ids(conn, wanted)
+    conn.execute(
+        upsert(conn, contacts)
+        .from_select(["contact"], select(names.c.id).where(true()).order_by(names.c.id))
+        .on_conflict_do_nothing()
+    )
+    held = select(contacts.c.contact).join(names, names.c.id == contacts.c.contact)
+    conn.execute(held.order_by(contacts.c.contact).with_for_update(of=contacts))
+
+
+def _ours(conn: Connection, token: str, ids: Iterable[str], ahead: timedelta) -> set[str]:
+    wanted = bulk.ids(conn, ids)
+    held = conn.execute(
+        select(m.id, m.lease_until)
+        .join(wanted, wanted.c.id == m.id)
+        .where(m.status == Status.CLAIMED, m.token == token)
+        .order_by(m.id)
+        .with_for_update(of=messages)
+    ).all()
+    latest = clock(conn) + ahead
+    return {row.id for row in held if row.lease_until > latest}
+
+
+class _Room:
+    """How much of each cap is used by whom; counts what this batch takes as it goes."""
+
+    def __init__(
+        self, conn: Connection, space: str, intents: Sequence[Intent], caps: Sequence[Cap], now: datetime
+    ) -> None:
+        self._space, self._caps, self._now = space, caps, now
+        self._used: dict[str, list[tuple[str, datetime]]] = defaultdict(list)
+        self.taken: list[tuple[Any, ...]] = []
+        names = {name for one in intents for name in contacts_of(one.person, one.address_hash)}
+        if not names or not caps:
+            return
+        slots, wanted = contact_slots.c, bulk.ids(conn, names)
+        rows = conn.execute(
+            select(slots.contact, slots.channel, slots.at)
+            .join(wanted, wanted.c.id == slots.contact)
+            .where(slots.space == space, slots.at > now - max(cap.per for cap in caps))
+        )
+        for contact, channel, at in rows:
+            self._used[contact].append((channel, at))
+
+    def free_at(self, intent: Intent) -> datetime | None:
+        latest: datetime | None = None
+        for contact in contacts_of(intent.person, intent.address_hash):
+            used = self._used.get(contact)
+            if not used:
+                continue
+            for cap in self._caps:
+                if not cap.covers(Channel(intent.channel)):
+                    continue
+                counting = [at for channel, at in used if cap.covers(Channel(channel))]
+                free = free_at(cap, counting, self._now)
+                if free is not None and (latest is None or free > latest):
+                    latest = free
+        return latest
+
+    def take(self, intent: Intent) -> None:
+        for contact in contacts_of(intent.person, intent.address_hash):
+            self._used[contact].append((intent.channel, self._now))
+            self.taken.append((contact, intent.id, intent.channel, self._space, self._now))
+
+
+def _mark(conn: Connection, going: Sequence[Intent], now: datetime) -> None:
+    if not going:
+        return
+    marked = bulk.given(
+        conn,
+        {"id": TEXT, "status": TEXT, "template_hash": TEXT, "segments": WHOLE, "provider": TEXT, "address_hash": TEXT},
+        [
+            (
+                one.id, Status.HELD_OUT if one.held_out else Status.SENDING, one.template_hash, one.segments,
+                one.provider, one.address_hash,
+            )
+            for one in going
+        ],
+    )  # fmt: skip
+    new, ends = marked.c, marked.c.status == Status.HELD_OUT
+    conn.execute(
+        update(messages)
+        .where(m.id == new.id)
+        .values(
+            status=new.status,
+            attempt=m.attempt + 1,
+            sending_at=now,
+            ended_at=case((ends, now), else_=None),
+            template_hash=new.template_hash,
+            segments=new.segments,
+            provider=new.provider,
+            address_hash=func.coalesce(new.address_hash, m.address_hash),
+        )
+    )
+    links = [(one.id, orjson.dumps(list(one.urls)).decode(), one.tracked) for one in going if not one.held_out]
+    _write_links(conn, links)
+
+
+def _write_links(conn: Connection, links: Sequence[tuple[str, str, bool]]) -> None:
+    # A message offered again after a certain refusal has a row already; its new text may have other targets.
+    if not links:
+        return
+    wanted = bulk.ids(conn, (link[0] for link in links))
+    conn.execute(delete(message_links).where(message_links.c.message_id.in_(select(wanted.c.id))))
+    bulk.append(conn, message_links, ("message_id", "urls", "tracked"), links)
+
+
+def record_outcomes(conn: Connection, outcomes: Sequence[Outcome], now: datetime) -> dict[str, int]:
+    """Write what the provider answered; return how many of each kind were accepted.
+
+    Proof of sending is accepted from any token and after the reaper; every other answer only while the
+    message is still in ``sending`` under its own token. A certain refusal gives its slots back, unknown keeps
+    them.
+    """
+    if not outcomes:
+        return {}
+    wanted = bulk.ids(conn, (one.id for one in outcomes))
+    if conn.dialect.name == "postgresql":
+        conn.execute(select(m.id).join(wanted, wanted.c.id == m.id).order_by(m.id).with_for_update(of=messages))
+    counts: dict[str, int] = {}
+    for kind, write in _WRITERS.items():
+        some = [one for one in outcomes if one.kind == kind]
+        if some:
+            counts[kind] = write(conn, some, now)
+    return counts
+
+
+def _sent(conn: Connection, some: Sequence[Outcome], now: datetime) -> int:
+    proof = bulk.given(
+        conn, {"id": TEXT, "provider_id": TEXT}, [(one.id, bulk.fit(one.provider_id, 120)) for one in some]
+    )
+    written = (
+        update(messages)
+        .where(m.id == proof.c.id, m.status.in_((*PROVABLE, Status.SENT)))
+        .values(
+            status=Status.SENT,
+            sent_at=func.coalesce(m.sent_at, now),
+            ended_at=func.coalesce(m.ended_at, now),
+            provider_id=func.coalesce(proof.c.provider_id, m.provider_id),
+            reason=None,
+            detail=None,
+            lease_until=None,
+        )
+    )
+    return conn.execute(written).rowcount
+
+
+def _held(conn: Connection, some: Sequence[Outcome]) -> tuple[Any, tuple[Any, ...]]:
+    rows = [(one.id, one.token, bulk.fit(one.reason, 40), bulk.fit(one.detail, 400), one.retry_at) for one in some]
+    said = bulk.given(conn, {"id": TEXT, "token": TEXT, "reason": TEXT, "detail": TEXT, "retry_at": TIME}, rows)
+    return said.c, (m.id == said.c.id, m.token == said.c.token, m.status == Status.SENDING)
+
+
+def _retry(conn: Connection, some: Sequence[Outcome], now: datetime, *, burned: int = 0) -> int:
+    said, held = _held(conn, some)
+    written = update(messages).where(*held).values(
+        status=Status.PLANNED,
+        send_at=func.coalesce(said.retry_at, bulk.literal(now, TIME)),
+        defer_reason=func.coalesce(said.reason, "retry"),
+        attempt=m.attempt - burned,
+        token=None,
+        lease_until=None,
+        sending_at=None,
+    )  # fmt: skip
+    returned = list(conn.scalars(written.returning(m.id)))
+    _free_slots(conn, returned)
+    return len(returned)
+
+
+def _halt(conn: Connection, some: Sequence[Outcome], now: datetime) -> int:
+    return _retry(conn, some, now, burned=1)
+
+
+def _failed(conn: Connection, some: Sequence[Outcome], now: datetime) -> int:
+    said, held = _held(conn, some)
+    written = update(messages).where(*held).values(
+        status=Status.FAILED,
+        reason=func.coalesce(said.reason, "rejected"),
+        detail=said.detail,
+        ended_at=now,
+        lease_until=None,
+    )  # fmt: skip
+    failed = conn.execute(written.returning(m.id, m.entry_id, m.channel, m.address_hash)).all()
+    _free_slots(conn, [row.id for row in failed])
+    release_cooldowns(conn, {row.entry_id for row in failed})
+    why = {one.id: one.suppress for one in some if one.suppress}
+    for row in failed:
+        if row.id in why and row.address_hash:
+            subject = [f"a:{row.address_hash}"]
+            suppress(
+                conn, subject, channel=row.channel, reason=why[row.id], at=now, source="provider", message_id=row.id
+            )
+    return len(failed)
+
+
+def _unknown(conn: Connection, some: Sequence[Outcome], now: datetime) -> int:
+    said, held = _held(conn, some)
+    doubt = {"reason": func.coalesce(said.reason, "no_answer"), "detail": said.detail, "lease_until": None}
+    return conn.execute(update(messages).where(*held).values(status=Status.UNKNOWN, **doubt)).rowcount
+
+
+_WRITERS: dict[str, Callable[[Connection, Sequence[Outcome], datetime], int]] = {
+    "sent": _sent,
+    "retry": _retry,
+    "halt": _halt,
+    "failed": _failed,
+    "unknown": _unknown,
+}
+
+
+def _free_slots(conn: Connection, ids: Sequence[str]) -> None:
+    if ids:
+        chosen = bulk.ids(conn, ids)
+        conn.execute(delete(contact_slots).where(contact_slots.c.message_id.in_(select(chosen.c.id))))
