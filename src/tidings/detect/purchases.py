@@ -1,0 +1,79 @@
+"""Who bought, when: every live order of a person, whatever id or address they used at the till."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import CTE, ColumnElement, Select, func, or_, select, union
+
+from tidings.detect.identity import Identities
+from tidings.warehouse.contract import DEAD_ORDERS
+from tidings.warehouse.tables import Tables
+
+
+def is_live(tables: Tables, orders: Any) -> list[ColumnElement[bool]]:
+    """Return the conditions under which an order counts: not cancelled, not failed; no status is fine."""
+    if not tables.has("orders", "status"):
+        return []
+    return [or_(orders.c.status.is_(None), orders.c.status.not_in(DEAD_ORDERS))]
+
+
+def live_orders(
+    tables: Tables, people: Identities, since: datetime, until: datetime, *, extra: Iterable[str] = ()
+) -> CTE:
+    """Return ``customer_id, order_id, ordered_at`` (and ``extra`` columns) of live orders in ``(since, until]``.
+
+    An order belongs to the customer it names, under their canonical id, and to whoever has its e-mail address:
+    a guest's order closes the cart of the account.
+    """
+    orders = tables["orders"]
+    wanted = [orders.c.order_id, orders.c.ordered_at, *(orders.c[name] for name in extra)]
+    bounds = [orders.c.ordered_at > since, orders.c.ordered_at <= until, *is_live(tables, orders)]
+    named = by_address = None
+    if tables.has("orders", "customer_id"):
+        joined, owner = people.canonical(orders, orders.c.customer_id, "buyer")
+        named = (
+            select(owner.label("customer_id"), *wanted)
+            .select_from(joined)
+            .where(orders.c.customer_id.is_not(None), *bounds)
+        )
+    if tables.has("orders", "email") and tables.has("customers", "email"):
+        customers = tables["customers"]
+        guests = orders.join(customers, _address(orders.c.email) == _address(customers.c.email))
+        joined, owner = people.canonical(guests, customers.c.customer_id, "guest")
+        by_address = (
+            select(owner.label("customer_id"), *wanted).select_from(joined).where(orders.c.email.is_not(None), *bounds)
+        )
+    if named is not None and by_address is not None:
+        return union(named, by_address).cte("live_orders")
+    found = named if named is not None else by_address
+    assert found is not None, "orders: needs customer_id or email"
+    return found.cte("live_orders")
+
+
+def _address(email: ColumnElement[Any]) -> ColumnElement[Any]:
+    return func.lower(func.trim(email))
+
+
+def last_orders(orders: CTE) -> CTE:
+    """Return the time of every customer's last live order."""
+    return (
+        select(orders.c.customer_id, func.max(orders.c.ordered_at).label("last_order"))
+        .group_by(orders.c.customer_id)
+        .cte("last_orders")
+    )
+
+
+def bought_skus(tables: Tables, orders: CTE, skus: Select[Any] | Collection[str] | None = None) -> CTE:
+    """Return when each customer last bought each sku; a shop without order lines counts any order for any sku."""
+    items = tables["order_items"]
+    bought = (
+        select(orders.c.customer_id, items.c.sku, func.max(orders.c.ordered_at).label("bought_at"))
+        .join_from(orders, items, items.c.order_id == orders.c.order_id)
+        .group_by(orders.c.customer_id, items.c.sku)
+    )
+    if skus is not None:
+        bought = bought.where(items.c.sku.in_(skus))
+    return bought.cte("bought_skus")
