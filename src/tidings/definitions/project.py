@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from tidings.definitions import crosscheck, plans, source
+from tidings.definitions import crosscheck, source
 from tidings.definitions.campaign import Campaign, CampaignWords
 from tidings.definitions.mistakes import Mistake, from_validation, nearest
 from tidings.detect.base import Trigger
 from tidings.errors import DefinitionError
-from tidings.model.message import Space
-from tidings.plan.planner import CampaignPlan
 from tidings.settings.shop import Settings
 from tidings.settings.words import found
 
@@ -65,10 +63,6 @@ class Project:
         near = nearest(name, names)
         hint = f'; did you mean "{near}"?' if near else f"; there are {', '.join(names) or 'none'}"
         raise DefinitionError(f"campaign: must be one of {TRIGGERS}/; found {found(name)}{hint}")
-
-    def plan_of(self, campaign: Campaign, *, pepper: bytes, space: Space) -> CampaignPlan:
-        """Return a campaign as the planner takes it."""
-        return plans.plan_of(campaign, self.settings, pepper=pepper, space=space)
 
     def _told(self, file: str) -> str:
         return "\n".join(str(mistake) for mistake in self.mistakes if mistake.file == file)

@@ -1,0 +1,65 @@
+"""The command line: a thin door that prints what the jobs return and tells a mistake in one line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from tidings.cli import campaigns, files, results, services
+from tidings.errors import TidingsError
+
+# The class above BadParameter: what the parser raises for a wrong word, wherever typer keeps it.
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+
+app = typer.Typer(
+    name="tidings",
+    help="Behavioral trigger campaigns: the right message, once, and what it truly earned.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
+)
+for group in (files, campaigns, results, services):
+    group.register(app)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command. Exit 0: well; 1: problems found; 2: a mistake in the call or in the project's files."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    try:
+        code = app(None if arguments is None else list(arguments), standalone_mode=False, prog_name="tidings")
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except TidingsError as mistake:
+        return _told(str(mistake))
+    except _UsageError as wrong:
+        return _told(_usage(wrong))
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+    except BrokenPipeError:
+        # The reader went away (`tidings report | head`); Python would complain once more while it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _usage(wrong: Exception) -> str:
+    context = getattr(wrong, "ctx", None)
+    path = getattr(context, "command_path", "tidings")
+    said = " ".join(str(getattr(wrong, "format_message", lambda: wrong)()).split())
+    if not said:
+        return f"{path}: must have a command; see `{path} --help`"
+    return f"{path}: {said[:1].lower()}{said[1:].rstrip('.')}; see `{path} --help`"
+
+
+def _told(text: str) -> int:
+    for line in text.splitlines():
+        print(line, file=sys.stderr)
+    return 2

@@ -1,0 +1,162 @@
+"""Commands about one campaign or one customer: who qualifies, what is planned, what holds it back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tidings.cli.options import HERE, AsJson, AsOf, CampaignName, ProjectDir, instant
+from tidings.cli.printing import facts, line, moment, number, status, table, working
+
+if TYPE_CHECKING:
+    from tidings.jobs.plan import PlanCounts
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    for command in (detect, plan, approve, pause, resume, explain):
+        app.command()(command)
+
+
+def detect(
+    campaign: CampaignName,
+    as_of: AsOf = None,
+    since: Annotated[str | None, typer.Option("--since", metavar="TIME", help="The start of the window.")] = None,
+    project: ProjectDir = HERE,
+    json: AsJson = False,
+) -> None:
+    """Count who qualifies; nothing is written."""
+    from tidings.jobs import detect as job
+    from tidings.jobs.opening import open_project
+
+    with open_project(project) as opened, working("reading the warehouse"):
+        found = job.run(opened, campaign, as_of=instant(as_of, "--as-of"), since=instant(since, "--since"))
+    if json:
+        facts(found)
+        return
+    line(f"{found.campaign}  ", f"{moment(found.start)} to {moment(found.end)}")
+    line(f"found {number(found.count):>12}  ({number(found.customers)} customers)")
+    if found.examples:
+        rows = [(one.customer_id, moment(one.entered_at), one.about) for one in found.examples]
+        table(("Customer", "Due since", "About"), rows, left=3)
+    line("Nothing was written.")
+
+
+def plan(
+    campaign: CampaignName,
+    as_of: AsOf = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan into a space of its own; nothing is sent.")] = False,
+    project: ProjectDir = HERE,
+    json: AsJson = False,
+) -> None:
+    """Give everybody who newly qualifies an answer: a message and its time, or why not."""
+    from tidings.jobs import plan as job
+    from tidings.jobs.opening import open_project
+
+    with open_project(project) as opened, working("planning"):
+        counts = job.run(opened, campaign, as_of=instant(as_of, "--as-of"), dry_run=dry_run)
+    if json:
+        facts(counts)
+    else:
+        _told(counts)
+    if counts.stale is not None or counts.waiting is not None:
+        raise typer.Exit(1)
+
+
+def _told(counts: PlanCounts) -> None:
+    if counts.stale is not None:
+        line(status("stale"), f"  {counts.stale} is too old to run ahead of. Nothing was written.")
+        return
+    if counts.waiting is not None:
+        line(
+            status("waiting"),
+            f"  {number(counts.waiting)} would enter at once. `tidings approve {counts.campaign}` lets them.",
+        )
+        return
+    skipped = sum(counts.skipped.values())
+    held = f"  ({number(counts.held_out)} held out)" if counts.held_out else ""
+    line(f"found       {number(counts.found):>8}  ({number(counts.new)} new, {number(counts.known)} known)")
+    line(f"planned     {number(counts.planned):>8}{held}")
+    if skipped:
+        reasons = sorted(counts.skipped.items(), key=lambda item: (-item[1], item[0]))
+        line(f"not planned {number(skipped):>8}  {', '.join(f'{why} {number(many)}' for why, many in reasons)}")
+    if counts.expired:
+        line(f"expired     {number(counts.expired):>8}  found too late to be sent")
+    parts = [counts.planned, *([skipped] if skipped else []), *([counts.expired] if counts.expired else [])]
+    total = number(counts.new * counts.steps)
+    told = " + ".join(number(part) for part in parts)
+    where = "In the space of dry runs: nothing will be sent." if counts.space == "dry_run" else "Written to the ledger."
+    line(f"{number(counts.new)} new × {counts.steps} steps = {total} = {told}. {where}")
+
+
+def approve(campaign: CampaignName, project: ProjectDir = HERE) -> None:
+    """Let a campaign's first audience in, after `plan` has counted it."""
+    from tidings.jobs import plan as job
+    from tidings.jobs.opening import open_project
+
+    with open_project(project) as opened:
+        counted = job.approve(opened, campaign)
+    if counted is None:
+        line(f"{campaign} is approved; it was not waiting.")
+    else:
+        line(f"{campaign} is approved: {number(counted)} may enter with the next run.")
+
+
+Scope = Annotated[
+    str, typer.Argument(metavar="WHAT", help="A campaign, `all`, `channel:sms`, `provider:twilio` or so.")
+]
+
+
+def pause(
+    what: Scope,
+    reason: Annotated[str, typer.Option("--reason", help="Why, for the others.")] = "paused by a person",
+    project: ProjectDir = HERE,
+) -> None:
+    """Stop sending at once: a campaign, a channel, a provider, or all."""
+    from tidings.jobs import brakes as job
+    from tidings.jobs.opening import open_project
+
+    with open_project(project) as opened:
+        scope = job.pull(opened, what, reason)
+    line(status("paused"), f"  {scope}. `tidings resume {what}` lets go.")
+
+
+def resume(what: Scope, project: ProjectDir = HERE) -> None:
+    """Let sending go on after a pause or a stop."""
+    from tidings.jobs import brakes as job
+    from tidings.jobs.opening import open_project
+
+    with open_project(project) as opened:
+        scope, was_on = job.release(opened, what)
+    line(f"{scope} goes on." if was_on else f"{scope} was not stopped.")
+
+
+def explain(
+    customer: Annotated[str, typer.Argument(metavar="CUSTOMER", help="A customer's id.")],
+    project: ProjectDir = HERE,
+    json: AsJson = False,
+) -> None:
+    """Tell what a customer got or not, and why, newest first."""
+    from tidings.jobs import explain as job
+    from tidings.jobs.opening import open_project
+
+    with open_project(project) as opened, working("looking"):
+        told = job.run(opened, customer)
+    if json:
+        facts(told)
+        return
+    for entry in told.entries:
+        line(f"{entry.title}  ", f"entered {moment(entry.entered_at, told.zone)}", bold=True)
+        line(f"  {entry.arm.replace('_', ' ')}{f', {entry.variant}' if entry.variant else ''}", dim=True)
+        for message in entry.messages:
+            why = f": {message.reason}" if message.reason else ""
+            line(
+                f"  {message.step} ({message.channel})  due {moment(message.send_at, told.zone)}  {message.status}{why}"
+            )
+            for gate in message.gates:
+                line("    ", status(gate.answer, 5), f"{gate.name:<15}{gate.detail}")
+    if not told.entries:
+        line(f"No campaign has found {customer}.")
+    else:
+        line(f"{len(told.entries)} entries. Times are {told.zone}'s ({told.zone_source}).")
