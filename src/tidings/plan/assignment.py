@@ -35,27 +35,42 @@ def share_of(salt: str, unit: str) -> float:
 
 
 def assign(salt: str, customer_id: str, holdout: Fraction, variants: Mapping[str, Fraction]) -> Assignment:
-    """Return the arm of one canonical person.
+    """Return the arm of one canonical person, as ``Split`` does."""
+    return Split(salt, holdout, variants).of(customer_id)
+
+
+class Split:
+    """A campaign's arms, ready to be asked often.
 
     A larger holdout keeps everybody that a smaller one held out. Variants take their shares in the order of their
     names, whatever order the file has them in; whoever is left over by shares below 100% has none.
     """
-    held_out = bool(holdout) and draw(f"{salt}|arm", customer_id) < bound(holdout)
-    variant = _variant(draw(f"{salt}|variant", customer_id), bounds(variants)) if variants else ""
-    return Assignment(HELD_OUT if held_out else TREATED, variant)
+
+    __slots__ = ("_arms", "_holdout", "_salt", "_variants")
+
+    def __init__(self, salt: str, holdout: Fraction, variants: Mapping[str, Fraction]) -> None:
+        names = sorted(variants)
+        reached = accumulate(variants[name] for name in names)
+        self._salt = salt
+        self._holdout = _bound(holdout)
+        self._variants = tuple((_bound(share), name) for share, name in zip(reached, names, strict=True))
+        self._arms = {(arm, name): Assignment(arm, name) for arm in (TREATED, HELD_OUT) for name in ("", *names)}
+
+    def of(self, customer_id: str) -> Assignment:
+        """Return the arm of one canonical person."""
+        held_out = self._holdout > 0 and draw(self._salt, customer_id) < self._holdout
+        return self._arms[HELD_OUT if held_out else TREATED, self._variant(customer_id)]
+
+    def _variant(self, customer_id: str) -> str:
+        if not self._variants:
+            return ""
+        drawn = draw(f"{self._salt}|variant", customer_id)
+        for upper, name in self._variants:
+            if drawn < upper:
+                return name
+        return ""
 
 
-def bound(share: Fraction) -> int:
+def _bound(share: Fraction) -> int:
     """Return the number below which a draw falls with this probability."""
     return share.numerator * _WHOLE // share.denominator
-
-
-def bounds(variants: Mapping[str, Fraction]) -> tuple[tuple[int, str], ...]:
-    """Return the upper bound of each variant's part of the draws."""
-    names = sorted(variants)
-    reached = accumulate(variants[name] for name in names)
-    return tuple((bound(share), name) for share, name in zip(reached, names, strict=True))
-
-
-def _variant(drawn: int, parts: tuple[tuple[int, str], ...]) -> str:
-    return next((name for upper, name in parts if drawn < upper), "")

@@ -12,15 +12,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from fractions import Fraction
+from typing import NamedTuple
 
 from tidings.model.entry import Entry
 from tidings.model.message import SkipReason, Space, Status
 from tidings.model.people import Channel, Customer
-from tidings.plan.assignment import assign
+from tidings.plan.assignment import Split
 from tidings.plan.eligibility import Address, address
 from tidings.plan.rules import hours_for
 from tidings.plan.timing import Hours, OpenHours, QuietHours, SendWindow, open_hours
-from tidings.plan.zones import Zones, candidate_zones
+from tidings.plan.zones import Zones, candidate_zones, dialled
+
+_REMEMBERED_PLACES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +63,16 @@ class CampaignPlan:
     window: SendWindow | None = None
     shards: int = 64
     space: Space = Space.LIVE
+    split: Split = field(init=False, repr=False, compare=False)
+    _calendars: dict[tuple[str | None, ...], tuple[OpenHours, ...]] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "split", Split(self.salt, self.holdout, self.variants))
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedMessage:
+class PlannedMessage(NamedTuple):  # a tuple is made three times as fast as a frozen dataclass of so many fields
     """One step for one entry. ``status`` is planned, skipped (with why) or expired (backfill)."""
 
     id: str
@@ -81,8 +90,7 @@ class PlannedMessage:
     template: str
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedEntry:
+class PlannedEntry(NamedTuple):
     """An entry with its arm, the end of its cooldown, and a message for every step."""
 
     id: str
@@ -108,16 +116,17 @@ def plan(
     new_id: Callable[[], str] = random_id,
 ) -> PlannedEntry:
     """Return what this entry becomes. ``customer`` is None when the customer table does not know them."""
-    assigned = assign(campaign.salt, entry.customer_id, campaign.holdout, campaign.variants)
+    assigned = campaign.split.of(entry.customer_id)
     shard = zlib.crc32(entry.customer_id.encode()) % campaign.shards
     messages: list[PlannedMessage] = []
     before: datetime | None = None
-    for step in campaign.steps:
+    calendars = None if customer is None else calendars_of(customer, campaign)
+    for number, step in enumerate(campaign.steps):
         due = entry.entered_at + step.after
         if before is not None:
             due = max(due, before + step.min_gap)
         to = _address(customer, step.channel, campaign)
-        first = due if customer is None else calendar(customer, step, campaign).first(due)
+        first = due if calendars is None else calendars[number].first(due)
         expires_at = (first or due) + step.expires_after
         status, reason = _standing(to, first, expires_at, now)
         if status is Status.PLANNED:
@@ -157,10 +166,16 @@ def hours_of(where: Zones, step: PlanStep, campaign: CampaignPlan) -> Hours:
     return hours_for(step.channel, where.country, where.states, campaign.quiet.get(step.channel), campaign.window)
 
 
-def calendar(customer: Customer, step: PlanStep, campaign: CampaignPlan) -> OpenHours:
-    """Return the instants at which this step may leave to this customer."""
-    where = whereabouts(customer, campaign)
-    return open_hours(where.zones, hours_of(where, step, campaign))
+def calendars_of(customer: Customer, campaign: CampaignPlan) -> tuple[OpenHours, ...]:
+    """Return, for every step, the instants at which it may leave to this customer."""
+    known = (customer.zone, customer.country, customer.region, dialled(customer))
+    found = campaign._calendars.get(known)
+    if found is None:
+        where = whereabouts(customer, campaign)
+        found = tuple(open_hours(where.zones, hours_of(where, step, campaign)) for step in campaign.steps)
+        if len(campaign._calendars) < _REMEMBERED_PLACES:
+            campaign._calendars[known] = found
+    return found
 
 
 def _address(customer: Customer | None, channel: Channel, campaign: CampaignPlan) -> Address | SkipReason:
