@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, select
 
-from tidings.ledger.planning import upsert
+from tidings.ledger.bulk import upsert
 from tidings.ledger.schema import brakes
 
 

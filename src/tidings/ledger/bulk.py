@@ -23,7 +23,7 @@ from sqlalchemy import (
     literal,
     select,
 )
-from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import TypeEngine
 
 from tidings.ledger.schema import UTCTime
@@ -122,4 +122,9 @@ def copy(conn: Connection, table: str, columns: Sequence[Column[Any]], rows: Row
             stream.write_row(row)
 
 
-__all__ = ["TEXT", "TIME", "TRUTH", "WHOLE", "append", "copy", "fit", "given", "ids", "instant", "literal"]
+def upsert(conn: Connection, into: Table) -> Any:
+    """Return this database's INSERT that knows ON CONFLICT."""
+    return postgresql.insert(into) if conn.dialect.name == "postgresql" else sqlite.insert(into)
+
+
+__all__ = ["TEXT", "TIME", "TRUTH", "WHOLE", "append", "copy", "fit", "given", "ids", "instant", "literal", "upsert"]

@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, FromClause, and_, exists, or_,
 from tidings.ledger import bulk
 from tidings.ledger.bulk import TEXT, TIME
 from tidings.ledger.planning import entry_from, release_cooldowns
-from tidings.ledger.schema import PLANNED, UNDER_WAY, entries, messages, shard_leases
+from tidings.ledger.schema import IN_DOUBT, PENDING, PLANNED, UNDER_WAY, entries, messages, shard_leases
 from tidings.ledger.sending import Begun, Intent, Outcome, begin_sending, record_outcomes
 from tidings.ledger.store import clock
 from tidings.ledger.transitions import ENDS
@@ -294,7 +294,7 @@ def reap(conn: Connection, *, margin: timedelta) -> Reaped:
 
 def presume_lost(conn: Connection, *, before: datetime, now: datetime) -> int:
     """End as presumed_lost what has been unknown since before a moment; it keeps its slots in the caps."""
-    old = (m.status == Status.UNKNOWN, m.sending_at < before)
+    old = (IN_DOUBT, m.sending_at < before)
     chosen = conn.scalars(select(m.id).where(*old).order_by(m.id).with_for_update(skip_locked=True)).all()
     if not chosen:
         return 0
@@ -323,14 +323,14 @@ def cancel_for(
         subjects.append(m.address_hash.in_(select(bulk.ids(conn, address_hashes, name="addresses").c.id)))
     if not subjects:
         return 0
-    pending = [m.status.in_((Status.PLANNED, Status.CLAIMED)), or_(*subjects)]
+    pending = [PENDING, or_(*subjects)]
     if channel:
         pending.append(m.channel == channel)
     chosen = conn.scalars(select(m.id).where(*pending).order_by(m.id).with_for_update()).all()
     if not chosen:
         return 0
     changed = {"status": Status.CANCELLED, "reason": reason, "ended_at": now, "lease_until": None}
-    still = (m.id == bulk.ids(conn, chosen).c.id, m.status.in_((Status.PLANNED, Status.CLAIMED)))
+    still = (m.id == bulk.ids(conn, chosen).c.id, PENDING)
     touched = list(conn.scalars(update(messages).where(*still).values(changed).returning(m.entry_id)))
     release_cooldowns(conn, set(touched))
     return len(touched)

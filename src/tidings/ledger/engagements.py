@@ -13,8 +13,7 @@ from sqlalchemy import Connection, or_, select, true, update
 from sqlalchemy.types import TypeEngine
 
 from tidings.ledger import bulk
-from tidings.ledger.bulk import TEXT, TIME, TRUTH, WHOLE
-from tidings.ledger.planning import upsert
+from tidings.ledger.bulk import TEXT, TIME, TRUTH, WHOLE, upsert
 from tidings.ledger.schema import engagements, message_links, messages, unmatched_events
 from tidings.ledger.transitions import PROVABLE
 from tidings.model.engagement import Engagement, EngagementKind

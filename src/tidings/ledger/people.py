@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, insert, or_, select, true
 
 from tidings.ledger import bulk
-from tidings.ledger.planning import upsert
+from tidings.ledger.bulk import upsert
 from tidings.ledger.schema import consents, suppressions
 from tidings.model.people import Channel, Consent
 

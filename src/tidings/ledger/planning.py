@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,35 +11,34 @@ from typing import Any
 import orjson
 from sqlalchemy import (
     Connection,
-    Table,
     and_,
     column,
     delete,
     exists,
-    insert,
     or_,
     select,
     table,
     text,
     true,
-    update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import postgresql
 
 from tidings.ledger import bulk
-from tidings.ledger.bulk import TEXT, TIME, WHOLE
+from tidings.ledger.bulk import TEXT, TIME, WHOLE, upsert
+from tidings.ledger.progress import CampaignState, campaign_state, drop_dry_run, end_run, save_state, start_run
 from tidings.ledger.schema import (
-    campaigns,
-    contact_slots,
     cooldowns,
     entries,
-    message_links,
     messages,
-    runs,
     shard_leases,
 )
 from tidings.model.entry import Entry, Item
-from tidings.model.message import SkipReason, Space, Status
+from tidings.model.message import SkipReason, Status
+
+__all__ = [
+    "CampaignState", "EntryRow", "MessageRow", "Recorded", "campaign_state", "drop_dry_run", "end_run", "entry_from",
+    "items_from", "record", "release_cooldowns", "save_state", "seen_json", "start_run",
+]  # fmt: skip
 
 # While a message of an entry is in one of these, the entry was exposed or still may be, and keeps its cooldown.
 EXPOSED_OR_MAY_BE = (
@@ -99,18 +97,6 @@ class Recorded:
     held_out: int
     skipped: dict[str, int]
     expired: int
-
-
-@dataclass(frozen=True, slots=True)
-class CampaignState:
-    """How far a campaign has scanned, and which version of its ``detect:`` a person has approved."""
-
-    campaign: str
-    space: str
-    watermark: datetime | None = None
-    detect_hash: str | None = None
-    approved_hash: str | None = None
-    waiting_count: int | None = None
 
 
 def record(
@@ -287,11 +273,6 @@ def _know_shards(conn: Connection, space: str, shards: Iterable[int]) -> None:
     conn.execute(write.on_conflict_do_nothing())
 
 
-def upsert(conn: Connection, into: Table) -> Any:
-    """Return this database's INSERT that knows ON CONFLICT."""
-    return postgresql.insert(into) if conn.dialect.name == "postgresql" else sqlite.insert(into)
-
-
 def release_cooldowns(conn: Connection, entry_ids: Collection[str]) -> int:
     """Give back the cooldowns of those entries of which nothing was or will be exposed; return how many."""
     if not entry_ids:
@@ -345,84 +326,3 @@ def items_from(seen: Mapping[str, Any]) -> list[Item]:
         Item(**{**item, "seen_at": datetime.fromisoformat(item["seen_at"]) if item.get("seen_at") else None})
         for item in seen.get("items", ())
     ]
-
-
-def campaign_state(conn: Connection, space: str, campaign: str) -> CampaignState | None:
-    """Return how far a campaign has scanned in a space; None before its first run."""
-    found = conn.execute(
-        select(campaigns).where(campaigns.c.space == space, campaigns.c.campaign == campaign)
-    ).one_or_none()
-    if found is None:
-        return None
-    return CampaignState(
-        found.campaign, found.space, found.watermark, found.detect_hash, found.approved_hash, found.waiting_count
-    )
-
-
-def save_state(conn: Connection, state: CampaignState, now: datetime | None = None) -> None:
-    """Keep a campaign's state. The watermark never goes back: of two planners the one that saw further wins."""
-    write = upsert(conn, campaigns).values(
-        campaign=state.campaign,
-        space=state.space,
-        watermark=state.watermark,
-        detect_hash=state.detect_hash,
-        approved_hash=state.approved_hash,
-        waiting_count=state.waiting_count,
-        updated_at=now,
-    )
-    kept = ("detect_hash", "approved_hash", "waiting_count", "updated_at")
-    conn.execute(
-        write.on_conflict_do_update(
-            index_elements=["campaign", "space"], set_={name: write.excluded[name] for name in kept}
-        )
-    )
-    if state.watermark is not None:
-        behind = or_(campaigns.c.watermark.is_(None), campaigns.c.watermark < state.watermark)
-        conn.execute(
-            update(campaigns)
-            .where(campaigns.c.campaign == state.campaign, campaigns.c.space == state.space, behind)
-            .values(watermark=state.watermark)
-        )
-
-
-def start_run(
-    conn: Connection,
-    run_id: str | None,
-    job: str,
-    campaign: str = "",
-    space: str = Space.LIVE,
-    *,
-    as_of: datetime,
-    now: datetime,
-    start: datetime | None = None,
-) -> str:
-    """Note that a job begins; return the run's id (a random one when None is given)."""
-    run_id = run_id or uuid.uuid4().hex
-    conn.execute(
-        insert(runs).values(
-            id=run_id, job=job, campaign=campaign, space=space, as_of=as_of, window_start=start, started_at=now
-        )
-    )
-    return run_id
-
-
-def end_run(
-    conn: Connection, run_id: str, counters: Mapping[str, Any], *, now: datetime, error: str | None = None
-) -> None:
-    """Freeze a run's counters; a run that has ended stays as it was."""
-    conn.execute(
-        update(runs)
-        .where(runs.c.id == run_id, runs.c.ended_at.is_(None))
-        .values(ended_at=now, counters=orjson.dumps(dict(counters)).decode(), error=error)
-    )
-
-
-def drop_dry_run(conn: Connection, campaign: str) -> int:
-    """Remove what a campaign planned in its dry-run space; return how many entries that were."""
-    dry = Space.DRY_RUN
-    gone = select(messages.c.id).where(messages.c.campaign == campaign, messages.c.space == dry)
-    for kept in (message_links, contact_slots):
-        conn.execute(delete(kept).where(kept.c.message_id.in_(gone)))
-    for kept in (messages, cooldowns, campaigns):
-        conn.execute(delete(kept).where(kept.c.campaign == campaign, kept.c.space == dry))
-    return conn.execute(delete(entries).where(entries.c.campaign == campaign, entries.c.space == dry)).rowcount

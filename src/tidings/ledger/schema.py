@@ -143,8 +143,9 @@ messages = Table(
 )  # fmt: skip
 
 # Partial, so that a message costs index entries only while it is waiting, under way, or known to a provider.
-# A query uses them only when it names the statuses as literals (PLANNED, UNDER_WAY), never as bound values.
+# A query uses them only when it names the statuses as literals (PLANNED and the like), never as bound values.
 PLANNED = messages.c.status == literal_column("'planned'")
+PENDING = messages.c.status.in_((literal_column("'planned'"), literal_column("'claimed'")))
 UNDER_WAY = messages.c.status.in_((literal_column("'claimed'"), literal_column("'sending'")))
 IN_DOUBT = messages.c.status == literal_column("'unknown'")
 
@@ -154,6 +155,7 @@ def _partial(name: str, where: ColumnElement[bool], *columns: Column[Any]) -> In
 
 
 _partial("ix_messages_due", PLANNED, messages.c.space, messages.c.shard, messages.c.send_at)
+_partial("ix_messages_address", PENDING, messages.c.address_hash)
 _partial("ix_messages_lease", UNDER_WAY, messages.c.lease_until)
 _partial("ix_messages_in_doubt", IN_DOUBT, messages.c.sending_at)
 _partial("ix_messages_provider", messages.c.provider_id.is_not(None), messages.c.provider_id)

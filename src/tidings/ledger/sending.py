@@ -12,9 +12,9 @@ import orjson
 from sqlalchemy import Connection, case, delete, func, select, true, update
 
 from tidings.ledger import bulk
-from tidings.ledger.bulk import TEXT, TIME, WHOLE
+from tidings.ledger.bulk import TEXT, TIME, WHOLE, upsert
 from tidings.ledger.people import suppress
-from tidings.ledger.planning import release_cooldowns, upsert
+from tidings.ledger.planning import release_cooldowns
 from tidings.ledger.schema import contact_slots, contacts, message_links, messages
 from tidings.ledger.store import clock
 from tidings.ledger.transitions import PROVABLE

@@ -8,6 +8,7 @@ down_revision = None
 
 Time = sa.DateTime(timezone=True)
 PLANNED = sa.text("status = 'planned'")
+PENDING = sa.text("status IN ('planned', 'claimed')")
 UNDER_WAY = sa.text("status IN ('claimed', 'sending')")
 IN_DOUBT = sa.text("status = 'unknown'")
 
@@ -241,6 +242,14 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["entry_id"], ["entries.id"], name="fk_messages_entry_id"),
         sa.PrimaryKeyConstraint("id", name="pk_messages"),
         sa.UniqueConstraint("entry_id", "step", name="uq_messages_entry_id_step"),
+    )
+    op.create_index(
+        "ix_messages_address",
+        "messages",
+        ["address_hash"],
+        unique=False,
+        postgresql_where=PENDING,
+        sqlite_where=PENDING,
     )
     op.create_index("ix_messages_customer", "messages", ["customer_id"], unique=False)
     op.create_index(

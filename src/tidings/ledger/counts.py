@@ -1,0 +1,221 @@
+"""What became of the entries of a period: every count is about the same entries, so the counts add up."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import orjson
+from sqlalchemy import ColumnElement, Connection, false, func, or_, select
+
+from tidings.ledger.schema import engagements, entries, messages, runs
+from tidings.model.engagement import EngagementKind
+from tidings.model.message import Space, Status
+
+_COUNTED = (
+    EngagementKind.DELIVERED,
+    EngagementKind.CLICKED,
+    EngagementKind.BOUNCED,
+    EngagementKind.COMPLAINED,
+    EngagementKind.UNSUBSCRIBED,
+)
+
+
+@dataclass(slots=True)
+class Funnel:
+    """One campaign's entries whose ``entered_at`` lies in the period, and what became of their messages.
+
+    ``messages = sent + held_out + open + unknown + failed + expired + skipped + cancelled``. ``planned`` is
+    the part of them that planning did not refuse at once. ``unknown`` contains presumed_lost; ``open`` is
+    waiting or under way. ``delivered`` to ``unsubscribed`` count distinct messages, machines left out;
+    ``recipients`` are distinct persons sent to.
+    """
+
+    campaign: str
+    found: int = 0
+    found_held_out: int = 0
+    messages: int = 0
+    planned: int = 0
+    sent: int = 0
+    held_out: int = 0
+    open: int = 0
+    unknown: int = 0
+    failed: int = 0
+    expired: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
+    cancelled: dict[str, int] = field(default_factory=dict)
+    sent_by_channel: dict[str, int] = field(default_factory=dict)
+    delivered: int = 0
+    clicked: int = 0
+    bounced: int = 0
+    complained: int = 0
+    unsubscribed: int = 0
+    recipients: int = 0
+
+
+@dataclass(slots=True)
+class RunTotals:
+    """The frozen counters of one campaign's planning runs, added up."""
+
+    campaign: str
+    runs: int = 0
+    found: int = 0
+    new: int = 0
+    known: int = 0
+    planned: int = 0
+    held_out: int = 0
+    expired: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a job, with its counters."""
+
+    id: str
+    job: str
+    campaign: str
+    space: str
+    as_of: datetime
+    window_start: datetime | None
+    started_at: datetime
+    ended_at: datetime | None
+    counters: dict[str, Any]
+    error: str | None
+
+
+def _cohort(
+    campaigns: Collection[str] | None, start: datetime, end: datetime, space: str
+) -> tuple[ColumnElement[bool], ...]:
+    e = entries.c
+    period = (e.space == space, e.entered_at >= start, e.entered_at < end)
+    return period if campaigns is None else (*period, e.campaign.in_(sorted(campaigns)))
+
+
+def funnel(
+    conn: Connection,
+    campaigns: Collection[str] | None,
+    start: datetime,
+    end: datetime,
+    *,
+    space: str = Space.LIVE,
+) -> dict[str, Funnel]:
+    """Return what became of the entries of ``[start, end)``, by campaign; None means every campaign."""
+    e, cohort = entries.c, _cohort(campaigns, start, end, space)
+    found: dict[str, Funnel] = {name: Funnel(name) for name in campaigns or ()}
+    for campaign, arm, count in conn.execute(
+        select(e.campaign, e.arm, func.count()).where(*cohort).group_by(e.campaign, e.arm)
+    ):
+        one = found.setdefault(campaign, Funnel(campaign))
+        one.found += count
+        if arm == "held_out":
+            one.found_held_out += count
+    _count_messages(conn, cohort, found)
+    _count_engagements(conn, cohort, found)
+    return found
+
+
+def _count_messages(conn: Connection, cohort: tuple[ColumnElement[bool], ...], found: dict[str, Funnel]) -> None:
+    e, m = entries.c, messages.c
+    kept = or_(m.ended_at.is_(None), m.ended_at > e.planned_at, m.sending_at.is_not(None))
+    rows = conn.execute(
+        select(e.campaign, m.status, m.reason, m.channel, kept.label("kept"), func.count().label("count"))
+        .join(messages, m.entry_id == e.id)
+        .where(*cohort)
+        .group_by(e.campaign, m.status, m.reason, m.channel, "kept")
+    )
+    for campaign, status, reason, channel, was_kept, count in rows:
+        one = found[campaign]
+        one.messages += count
+        one.planned += count if was_kept else 0
+        _add(one, Status(status), reason, channel, count)
+    sent = select(e.campaign, func.count(m.customer_id.distinct())).join(messages, m.entry_id == e.id)
+    for campaign, count in conn.execute(sent.where(*cohort, m.status == Status.SENT).group_by(e.campaign)):
+        found[campaign].recipients = count
+
+
+def _add(one: Funnel, status: Status, reason: str | None, channel: str, count: int) -> None:
+    match status:
+        case Status.PLANNED | Status.CLAIMED | Status.SENDING:
+            one.open += count
+        case Status.SENT:
+            one.sent += count
+            one.sent_by_channel[channel] = one.sent_by_channel.get(channel, 0) + count
+        case Status.HELD_OUT:
+            one.held_out += count
+        case Status.SKIPPED:
+            one.skipped[reason or ""] = one.skipped.get(reason or "", 0) + count
+        case Status.CANCELLED:
+            one.cancelled[reason or ""] = one.cancelled.get(reason or "", 0) + count
+        case Status.EXPIRED:
+            one.expired += count
+        case Status.FAILED:
+            one.failed += count
+        case Status.UNKNOWN | Status.PRESUMED_LOST:
+            one.unknown += count
+
+
+def _count_engagements(conn: Connection, cohort: tuple[ColumnElement[bool], ...], found: dict[str, Funnel]) -> None:
+    e, m, g = entries.c, messages.c, engagements.c
+    rows = conn.execute(
+        select(e.campaign, g.kind, func.count(g.message_id.distinct()))
+        .join(messages, m.entry_id == e.id)
+        .join(engagements, g.message_id == m.id)
+        .where(*cohort, g.kind.in_(_COUNTED), g.machine == false())
+        .group_by(e.campaign, g.kind)
+    )
+    for campaign, kind, count in rows:
+        setattr(found[campaign], kind, count)
+
+
+def recipients(
+    conn: Connection, campaigns: Collection[str] | None, start: datetime, end: datetime, *, space: str = Space.LIVE
+) -> int:
+    """Return how many distinct persons the entries of the period were sent to, all these campaigns together."""
+    m = messages.c
+    query = select(func.count(m.customer_id.distinct())).join(entries, entries.c.id == m.entry_id)
+    return conn.execute(query.where(*_cohort(campaigns, start, end, space), m.status == Status.SENT)).scalar_one()
+
+
+def run_totals(
+    conn: Connection,
+    campaigns: Collection[str] | None,
+    start: datetime,
+    end: datetime,
+    *,
+    space: str = Space.LIVE,
+) -> dict[str, RunTotals]:
+    """Return the counters of the planning runs up to a moment in ``[start, end)``, added up by campaign."""
+    r = runs.c
+    query = select(r.campaign, r.counters).where(
+        r.job == "plan", r.space == space, r.ended_at.is_not(None), r.as_of >= start, r.as_of < end
+    )
+    if campaigns is not None:
+        query = query.where(r.campaign.in_(sorted(campaigns)))
+    found: dict[str, RunTotals] = {name: RunTotals(name) for name in campaigns or ()}
+    skipped: dict[str, Counter[str]] = defaultdict(Counter)
+    for campaign, counters in conn.execute(query):
+        one, told = found.setdefault(campaign, RunTotals(campaign)), orjson.loads(counters)
+        one.runs += 1
+        for name in ("found", "new", "known", "planned", "held_out", "expired"):
+            setattr(one, name, getattr(one, name) + int(told.get(name) or 0))
+        skipped[campaign].update(told.get("skipped") or {})
+    for campaign, reasons in skipped.items():
+        found[campaign].skipped = dict(reasons)
+    return found
+
+
+def last_run(conn: Connection, job: str, campaign: str = "", *, ended: bool = True) -> Run | None:
+    """Return the latest run of a job (of a campaign), by default the latest that ended."""
+    r = runs.c
+    query = select(runs).where(r.job == job, r.campaign == campaign).order_by(r.started_at.desc(), r.id).limit(1)
+    row = conn.execute(query.where(r.ended_at.is_not(None)) if ended else query).one_or_none()
+    if row is None:
+        return None
+    return Run(
+        row.id, row.job, row.campaign, row.space, row.as_of, row.window_start, row.started_at, row.ended_at,
+        orjson.loads(row.counters), row.error,
+    )  # fmt: skip
