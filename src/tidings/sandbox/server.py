@@ -215,7 +215,10 @@ class Sandbox:
 
     async def _list(self, request: web.Request) -> web.Response:
         search, before = request.query.get("q", ""), request.query.get("before", "")
-        found = self.store.newest(search[:200], 60, int(before) if before.isdigit() else None)
+        found = self.store.newest(
+            search[:200], provider=request.query.get("provider", ""), limit=60,
+            before=int(before) if before.isdigit() else None,
+        )  # fmt: skip
         return _json({"total": len(self.store.messages), "messages": [one.line() for one in found]})
 
     async def _one(self, request: web.Request) -> web.Response:

@@ -92,10 +92,14 @@ class Store:
         """Return a message by our id or the provider's (the first, if one was accepted twice)."""
         return self._places.get(name)
 
-    def newest(self, search: str = "", limit: int = 100, before: int | None = None) -> Iterator[Accepted]:
+    def newest(
+        self, search: str = "", *, provider: str = "", limit: int = 100, before: int | None = None
+    ) -> Iterator[Accepted]:
         """Yield the newest first; ``search`` in recipient, sender and title."""
         wanted, found = search.casefold(), 0
         for message in reversed(self.messages if before is None else self.messages[: max(0, before - 1)]):
+            if provider and message.provider != provider:
+                continue
             if wanted and wanted not in f"{message.to} {message.sender} {message.title} {message.message}".casefold():
                 continue
             yield message
