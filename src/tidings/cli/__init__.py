@@ -17,11 +17,10 @@ _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 app = typer.Typer(
     name="tidings",
     help="Behavioral trigger campaigns: the right message, once, and what it truly earned.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
+    context_settings={"help_option_names": ["-h", "--help"], "terminal_width": 96},
 )
 for group in (files, campaigns, results, services):
     group.register(app)
@@ -35,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     try:
-        code = app(None if arguments is None else list(arguments), standalone_mode=False, prog_name="tidings")
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        code = app(given or ["--help"], standalone_mode=False, prog_name="tidings")
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except TidingsError as mistake:
@@ -54,9 +54,8 @@ def _usage(wrong: Exception) -> str:
     context = getattr(wrong, "ctx", None)
     path = getattr(context, "command_path", "tidings")
     said = " ".join(str(getattr(wrong, "format_message", lambda: wrong)()).split())
-    if not said:
-        return f"{path}: must have a command; see `{path} --help`"
-    return f"{path}: {said[:1].lower()}{said[1:].rstrip('.')}; see `{path} --help`"
+    said = said[:1].lower() + said[1:].rstrip(".").replace(". Did you mean", "; did you mean")
+    return f"{path}: {said}" if said.endswith("?") else f"{path}: {said}; see `{path} --help`"
 
 
 def _told(text: str) -> int:

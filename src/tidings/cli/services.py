@@ -44,7 +44,7 @@ def web(
 
 def sandbox(
     port: Port = None,
-    faults: Annotated[
+    deliver: Annotated[
         bool, typer.Option("--deliver/--no-deliver", help="Report accepted messages as delivered.")
     ] = True,
     project: ProjectDir = HERE,
@@ -52,7 +52,7 @@ def sandbox(
     """Stand in for SendGrid and Twilio on this machine, with an inbox page."""
     from tidings.sandbox import serve
 
-    serve.run(project, port=port, deliver=faults)
+    serve.run(project, port=port, deliver=deliver)
 
 
 def demo(
