@@ -199,8 +199,10 @@ def _simple(body: str) -> str:
     body = re.sub(r"<!--.*?-->", "", body, flags=re.DOTALL)
     body = re.sub(r"<mj-button\b((?:[^>\"']|\"[^\"]*\"|'[^']*')*)>(.*?)</mj-button>", _button, body, flags=re.DOTALL)
     body = re.sub(r"<a\b((?:[^>\"']|\"[^\"]*\"|'[^']*')*)>(.*?)</a>", _anchor, body, flags=re.DOTALL)
-    body = re.sub(r"</t[dh]>\s*<t[dh]\b[^>]*>", " ", body)
+    body = re.sub(r"</t[dh]>", " ", body)
     body = re.sub(r"</?(?:mj-table|table|tbody|thead|td|th)\b[^>]*>", "", body)
+    # The layout's own typography: an en space parts a label from its value, an em space two links side by side.
+    body = body.replace("&ensp;", ": ").replace("&emsp;", "<br>")
     body = re.sub(r"<(/?)tr\b[^>]*>", r"<\1div>", body)
     return _TAG.sub(_element, body)
 

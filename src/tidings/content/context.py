@@ -109,6 +109,7 @@ def build(
     country = customer.country if customer.country and len(customer.country) == 2 else brand.country or None
     locale = formats.notation(customer.locale, country, brand.language)
     clock = formats.zone(customer.zone, brand.zone)
+    anchor, today = entry.anchor_at.astimezone(clock), now.astimezone(clock)
     items = [_item(item, shown.products[item.sku], brand, locale) for item in entry.items if item.sku in shown.products]
     total, free = _total(entry.items, shown.products, brand)
     return {
@@ -122,8 +123,9 @@ def build(
         "total": formats.money(*total, locale) if total is not None else None,
         "free_delivery": free,
         "facts": _clean(entry.facts),
-        "anchor_at": entry.anchor_at.astimezone(clock),
-        "now": now.astimezone(clock),
+        "anchor_at": anchor,
+        "days_ago": max((today.date() - anchor.date()).days, 0),
+        "now": today,
         "campaign": occasion.campaign,
         "step": occasion.step,
         "channel": occasion.channel,

@@ -12,6 +12,8 @@ from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup, escape
 
+from tidings.content.clean import readable
+
 WORK = 20_000  # units a message may spend; a loop's turn costs 1, and 64 characters of output in it 1 more
 LONGEST_VALUE = 20_000  # characters of one computed string, items of one computed list
 _LONGEST_RANGE = 1_000
@@ -44,11 +46,11 @@ def _tick(context: Context, weight: int) -> str:
 
 @pass_context
 def _shown(context: Context, value: Any) -> Any:
-    """Return what an expression prints, counted. A missing value never becomes the word None."""
+    """Return what an expression prints, counted and harmless. A missing value never becomes the word None."""
     if isinstance(value, str):
         if len(value) > 256:
             _spend(context, len(value) >> 6)
-        return value
+        return value if value.isprintable() else type(value)(readable(value))
     if value is None:
         raise Overdone('prints a value that is missing for this customer; write {{ value or "..." }}')
     if isinstance(value, _PRINTED) or isinstance(value, Undefined) or hasattr(value, "__html__"):

@@ -18,7 +18,7 @@ from jinja2.runtime import Context
 
 from tidings.content import compiling, formats, sms, source
 from tidings.content.brand import BrandView
-from tidings.content.clean import one_line, readable
+from tidings.content.clean import one_line
 from tidings.content.context import VIEWS
 from tidings.content.guard import WORK, Guarded
 from tidings.content.links import safe_url
@@ -79,8 +79,8 @@ class Template:
             size = len(part) if part.isascii() else len(part.encode("utf-8", "surrogatepass"))
             if size > limit:
                 raise self._too(f"must be at most {limit} bytes, or Gmail clips it; found {size}")
-        text = _GAPS.sub("\n\n", readable(text)).strip() + "\n"
-        return Rendered(subject, preheader, readable(html), text, links.targets, self.hash)
+        text = _GAPS.sub("\n\n", text).strip() + "\n"
+        return Rendered(subject, preheader, html, text, links.targets, self.hash)
 
     def _too(self, what: str) -> TemplateError:
         return TemplateError(f"{self.sources[0]}: {what}")
@@ -190,7 +190,7 @@ class Library:
 
 def _texted(text: str) -> str:
     """Return an SMS as it leaves: an empty line breaks the line, every other break is a space."""
-    paragraphs = (" ".join(part.split()) for part in re.split(r"\n\s*\n", sms.plain(readable(text))))
+    paragraphs = (" ".join(part.split()) for part in re.split(r"\n\s*\n", sms.plain(text)))
     return "\n".join(part for part in paragraphs if part)
 
 
