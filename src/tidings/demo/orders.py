@@ -72,7 +72,7 @@ def _anything(customer: Ints, at: Ints, book: PriceBook, random: np.random.Gener
     return Intents(customer, at, sku, np.full(len(customer), -1))
 
 
-def orders(intents: Intents, people: People, book: PriceBook, seed: int) -> Orders:
+def orders(intents: Intents, people: People, book: PriceBook, until: int, seed: int) -> Orders:
     """Return the orders that these intents become, with further lines, prices as they stood, and what went wrong."""
     random = stream(seed, "orders")
     oldest_first = np.argsort(intents.at, kind="stable")
@@ -85,7 +85,9 @@ def orders(intents: Intents, people: People, book: PriceBook, seed: int) -> Orde
     line_sku[first] = intents.sku[oldest_first]
     quantity = random.choice([1, 2, 4], size=len(line_order), p=[0.8, 0.16, 0.04])
     amount = book.at(line_sku, people.market[customer[line_order]], at[line_order]) * quantity
-    status = random.choice([COMPLETED, PLACED, CANCELLED, FAILED], size=count, p=[0.90, 0.055, 0.03, 0.015])
+    status = random.choice([COMPLETED, CANCELLED, FAILED], size=count, p=[0.955, 0.03, 0.015])
+    # What was ordered in the last days is still on its way.
+    status[(status == COMPLETED) & (at > until - 3 * DAY)] = PLACED
     changed = np.where(status == CANCELLED, at + random.integers(HOUR, 3 * DAY, count), 0)
     return Orders(
         customer, at, intents.cart[oldest_first],

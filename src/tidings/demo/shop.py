@@ -61,7 +61,7 @@ def create(folder: Path, *, now: datetime, plan: Plan | None = None) -> DemoShop
         trade.history(who, book, frame, seed),
         trade.come_back(who, book, frame, bases.lapse, seed),
     )
-    sold = trade.orders(_until(intents, frame.end), who, book, seed)
+    sold = trade.orders(_until(intents, frame.end), who, book, frame.now, seed)
     shop = DemoShop(seed, frame, who, book, sold, folder / WAREHOUSE)
     loader = Loader(shop.warehouse, folder / PENDING, frame)
     try:

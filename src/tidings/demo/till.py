@@ -1,0 +1,117 @@
+"""The shop's till: orders that messages cause, loaded into the warehouse when their moment has come."""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import numpy as np
+
+from tidings.demo.files import write
+from tidings.demo.places import CURRENCIES
+from tidings.demo.shop import DemoShop
+from tidings.demo.shoppers import Purchase
+
+_MINOR = (100, 100, 100, 1)
+_SALES = """
+SELECT number AS sale_no, printf('C%06d', customer) AS account_no, nullif(mail, '') AS mail, 'paid' AS state,
+       NULL::VARCHAR AS basket, CAST(total / minor AS DECIMAL(14, 2)) AS total, currency AS ccy,
+       make_timestamptz(moment * 1000000) AS placed_at, make_timestamptz(moment * 1000000) AS changed_at,
+       make_timestamptz(moment * 1000000) AS loaded_at
+FROM made ORDER BY moment, number
+"""
+_LINES = """
+SELECT number AS sale_no, printf('%d', line) AS line_no, sku AS article, product AS style, 1::BIGINT AS qty,
+       CAST(amount / minor AS DECIMAL(14, 2)) AS amount, currency AS ccy,
+       make_timestamptz(moment * 1000000) AS loaded_at
+FROM made ORDER BY moment, number, line
+"""
+
+
+class Till:
+    """Orders that are to come, and those of the current day, whose file is replaced as it grows."""
+
+    def __init__(self, shop: DemoShop, name: str) -> None:
+        self._shop, self._name = shop, name
+        self._coming: list[tuple[int, str, Purchase]] = []
+        self._day: list[Purchase] = []
+        self._con = duckdb.connect()
+        self._con.execute("SET timezone = 'UTC'")
+        self.rung = 0
+
+    def expect(self, orders: Sequence[Purchase]) -> None:
+        """Take note of orders that will be placed."""
+        for order in orders:
+            heapq.heappush(self._coming, (order.at, order.number, order))
+
+    def ring(self, until: int) -> int:
+        """Load what was ordered until a moment; return how many orders that were."""
+        fresh: list[Purchase] = []
+        while self._coming and self._coming[0][0] <= until:
+            fresh.append(heapq.heappop(self._coming)[2])
+        for order in fresh:
+            if self._day and _day(order) != _day(self._day[-1]):
+                self._save()
+                self._day = []
+            self._day.append(order)
+        if fresh:
+            self._save()
+        self.rung += len(fresh)
+        return len(fresh)
+
+    def keep_coming(self, path: Path) -> None:
+        """Write down what is still to come, for the till that takes over."""
+        rows = [[o.at, o.number, o.customer, list(o.skus), list(o.amounts)] for _, _, o in sorted(self._coming)]
+        path.write_text(json.dumps(rows), encoding="utf-8")
+
+    def take_over(self, path: Path) -> None:
+        """Expect what another till wrote down."""
+        if path.exists():
+            rows = json.loads(path.read_text(encoding="utf-8"))
+            self.expect([Purchase(at, no, who, tuple(skus), tuple(amounts)) for at, no, who, skus, amounts in rows])
+
+    def close(self) -> None:
+        """Give the memory back."""
+        self._con.close()
+
+    def _save(self) -> None:
+        shop, file = self._shop, f"{self._name}-{_day(self._day[0])}.parquet"
+        orders = self._day
+        market = shop.people.market[np.array([order.customer for order in orders])]
+        columns = {
+            "number": _words([order.number for order in orders]),
+            "customer": np.array([order.customer for order in orders]),
+            "mail": shop.people.email[np.array([order.customer for order in orders])],
+            "total": np.array([order.total for order in orders]),
+            "moment": np.array([order.at for order in orders]),
+            "minor": np.array(_MINOR)[market],
+            "currency": _words(CURRENCIES)[market],
+        }
+        self._write("sales", _SALES, columns, file)
+        of = np.array([place for place, order in enumerate(orders) for _ in order.skus])
+        skus = np.array([sku for order in orders for sku in order.skus])
+        goods = shop.book.goods
+        lines = {name: columns[name][of] for name in ("number", "moment", "minor", "currency")} | {
+            "line": np.array([line + 1 for order in orders for line in range(len(order.skus))]),
+            "sku": goods.sku[skus],
+            "product": goods.product[goods.sku_product[skus]],
+            "amount": np.array([amount for order in orders for amount in order.amounts]),
+        }
+        self._write("sales_lines", _LINES, lines, file)
+
+    def _write(self, table: str, query: str, columns: dict[str, np.ndarray], file: str) -> None:
+        self._con.register("made", columns)
+        write(self._con.sql(query), self._shop.warehouse / table / file)
+        self._con.unregister("made")
+
+
+def _day(order: Purchase) -> str:
+    return datetime.fromtimestamp(order.at, UTC).strftime("%Y%m%d")
+
+
+def _words(values: Sequence[str]) -> np.ndarray:
+    return np.array(list(values), dtype=object)
