@@ -18,8 +18,17 @@ from tidings.definitions import Project, load
 from tidings.errors import DefinitionError
 from tidings.ledger.store import Ledger
 from tidings.model.people import Channel
-from tidings.settings import Connections, Database, EnvConnections, Secrets, Settings, database_url, open_secrets
 from tidings.settings import Brand as BrandSettings
+from tidings.settings import (
+    Connections,
+    Database,
+    EnvConnections,
+    Secrets,
+    Settings,
+    database_url,
+    is_local,
+    open_secrets,
+)
 from tidings.settings.shop import Palette as PaletteSettings
 from tidings.warehouse.reader import Warehouse, open_shop
 
@@ -104,6 +113,17 @@ class Opened:
             limits=limits,
         )
         return provider(choice.name, account, channel=channel, callback=self.status_callback)
+
+    def reaches_strangers(self, channel: Channel) -> bool:
+        """Return whether the channel's provider delivers to real people: not the outbox, not a local stand-in."""
+        choice = getattr(self.settings.providers, channel.value)
+        if choice.name == "outbox":
+            return False
+        base_url = choice.base_url
+        if base_url is None:
+            host = self.connections.get(choice.connection_name).host or ""
+            base_url = host if not host or "://" in host else f"https://{host}"
+        return not base_url or not is_local(base_url)
 
     def status_callback(self, message_id: str) -> str:
         """Return where a text's provider reports its status: our own address with a signed message id."""

@@ -7,22 +7,25 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 
 from tidings.definitions import Campaign
+from tidings.jobs.campaigns import campaign_plan, new_id
 from tidings.jobs.opening import Opened
 from tidings.ledger import planning
 from tidings.ledger.planning import CampaignState, EntryRow, MessageRow
 from tidings.model.entry import Entry, Window
 from tidings.model.message import Space
-from tidings.plan.planner import CampaignPlan, PlannedEntry
+from tidings.plan.planner import PlannedEntry
 from tidings.plan.planner import plan as planned_entry
 from tidings.warehouse import freshness, people
 
 log = logging.getLogger(__name__)
 
 BATCH = 2_000
+# Rows may arrive a little late even where the shop promises nothing; scanning them again is harmless.
+LOOK_BACK = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +83,6 @@ def detect_entries(opened: Opened, campaign: Campaign, window: Window) -> Iterat
     return campaign.detect.entries(opened.shop, window)
 
 
-def campaign_plan(opened: Opened, campaign: Campaign, space: Space) -> CampaignPlan:
-    """Return the campaign as the planner sees it: the YAML with the shop's defaults."""
-    return opened.project.plan_of(campaign, pepper=opened.secrets.pepper, space=space)
-
-
 def approve(opened: Opened, campaign_id: str) -> int | None:
     """Let a campaign whose first audience was above its guard run; return the audience that was counted."""
     campaign = opened.project.campaign(campaign_id)
@@ -107,22 +105,26 @@ def approve(opened: Opened, campaign_id: str) -> int | None:
 
 def _fresh_until(opened: Opened, campaign: Campaign, wanted: datetime) -> tuple[datetime, str | None]:
     """Return how far the campaign's sources have loaded, and the first one that is too old, if any."""
-    names = [*campaign.detect.requires, *(n for n in campaign.detect.uses if opened.shop.tables.has(n))]
-    until = wanted
-    for name, at in freshness.watermarks(opened.shop, opened.project.mapping, names).items():
-        if at is None:
-            continue
-        if wanted - at > opened.project.mapping.freshness_of(name):
-            return wanted, name
-        until = min(until, at)
-    return until, None
+    names = sources(opened, campaign)
+    old = freshness.stale(opened.shop, opened.project.mapping, names, wanted)
+    if old:
+        return wanted, min(old)
+    marks = freshness.watermarks(opened.shop, opened.project.mapping, names, as_of=wanted)
+    return min((at for at in marks.values() if at is not None), default=wanted), None
+
+
+def sources(opened: Opened, campaign: Campaign) -> list[str]:
+    """Return the logical tables a campaign stands on, its exclusions' included."""
+    return [*campaign.detect.requires, *(name for name in campaign.detect.uses if opened.shop.tables.has(name))]
 
 
 def _scan_start(opened: Opened, campaign: Campaign, state: CampaignState | None, until: datetime) -> datetime:
     """Return where the scan begins: the watermark less the lateness, or what could still be sent on a first run."""
     if state is None or state.watermark is None:
-        return until - campaign.steps[0].expires_after - campaign.steps[0].after
-    return min(state.watermark, until) - opened.project.mapping.lateness
+        return until - campaign.steps[0].lasts - campaign.steps[0].after
+    mapped = opened.project.mapping.mapped()
+    lateness = [mapped[name].lateness for name in sources(opened, campaign) if name in mapped]
+    return min(state.watermark, until) - max([LOOK_BACK, *lateness])
 
 
 def _audience_to_approve(
@@ -139,25 +141,38 @@ def _audience_to_approve(
 
 
 def _write(opened: Opened, campaign: Campaign, window: Window, space: Space, now: datetime) -> PlanCounts:
-    plan = campaign_plan(opened, campaign, space)
+    plan = campaign_plan(campaign, opened.settings, opened.secrets.pepper, space)
     run_id = uuid.uuid4().hex
     counts: Counter[str] = Counter()
     skipped: Counter[str] = Counter()
     with opened.ledger.writing() as conn:
         planning.start_run(conn, run_id, "plan", campaign.id, space, as_of=window.end, start=window.start, now=now)
-        if space is Space.LIVE:
+        if space is Space.LIVE and planning.campaign_state(conn, Space.DRY_RUN, campaign.id) is not None:
             planning.drop_dry_run(conn, campaign.id)
     stream = detect_entries(opened, campaign, window)
     while batch := list(islice(stream, BATCH)):
         known_people = people.customers(opened.shop, {entry.customer_id for entry in batch})
-        rows = [_row(planned_entry(entry, known_people.get(entry.customer_id), plan, now)) for entry in batch]
+        rows = [
+            _row(planned_entry(entry, known_people.get(entry.customer_id), plan, now, new_id=new_id)) for entry in batch
+        ]
         with opened.ledger.writing() as conn:
             done = planning.record(conn, rows, space=space, campaign=campaign.id, run_id=run_id, now=now)
-        counts.update(found=len(batch), new=done.new, known=done.known, planned=done.planned)
+        counts.update(found=done.new + done.known, new=done.new, known=done.known, planned=done.planned)
         counts.update(held_out=done.held_out, expired=done.expired)
         skipped.update(done.skipped)
     told = PlanCounts(
-        campaign.id, space, window.end, window.start, len(campaign.steps), skipped=dict(skipped), **counts
+        campaign.id,
+        space,
+        window.end,
+        window.start,
+        len(campaign.steps),
+        found=counts["found"],
+        new=counts["new"],
+        known=counts["known"],
+        planned=counts["planned"],
+        held_out=counts["held_out"],
+        skipped=dict(skipped),
+        expired=counts["expired"],
     )
     with opened.ledger.writing() as conn:
         planning.end_run(conn, run_id, _counters(told), now=opened.ledger.now())
@@ -179,7 +194,9 @@ def _row(planned: PlannedEntry) -> EntryRow:
         planned.arm,
         planned.variant,
         planned.cooldown_until,
-        tuple(MessageRow(*(getattr(one, name) for name in MessageRow.__dataclass_fields__)) for one in planned.messages),
+        tuple(
+            MessageRow(*(getattr(one, name) for name in MessageRow.__dataclass_fields__)) for one in planned.messages
+        ),
     )
 
 

@@ -1,4 +1,4 @@
-"""Messages in flight: committed as `sending` before HTTP, never more than the connections can carry, never offered twice."""
+"""Messages in flight: `sending` is committed before HTTP, and nothing is ever offered twice."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from tidings.model.people import Channel
 
 log = logging.getLogger(__name__)
 
-# After so many ambiguous answers in a row a provider is not offered anything until a person has looked.
-AMBIGUOUS_RUN = 20
 FIRST_RETRY = timedelta(seconds=90)
 LAST_RETRY = timedelta(hours=1)
 
@@ -27,31 +25,45 @@ class Ready:
 
     intent: Intent
     envelope: Envelope | None
+    campaign: str
     attempt: int
     expires_at: datetime
 
 
 @dataclass(slots=True)
 class Halts:
-    """Which channels stopped in this lane, and why."""
+    """Which channels stopped in this lane, and why; ``after`` ambiguous answers in a row stop one."""
 
+    after: int
     reasons: dict[Channel, str]
     ambiguous: dict[Channel, int]
+    _untold: list[tuple[Channel, str]]
 
     @classmethod
-    def none(cls) -> Halts:
-        return cls({}, {})
+    def none(cls, after: int) -> Halts:
+        """Return a clean slate."""
+        return cls(after, {}, {}, [])
 
     def saw(self, channel: Channel, outcome: Outcome) -> None:
         """Note an answer; a refusal of the account, or a run of ambiguous answers, stops the channel."""
         if outcome.kind == "halt":
-            self.reasons.setdefault(channel, outcome.reason or "refused")
+            self._stop(channel, f"the provider refused the account: {outcome.reason or 'no reason given'}"[:200])
         if outcome.kind != "unknown":
             self.ambiguous[channel] = 0
             return
         self.ambiguous[channel] = self.ambiguous.get(channel, 0) + 1
-        if self.ambiguous[channel] >= AMBIGUOUS_RUN:
-            self.reasons.setdefault(channel, f"{AMBIGUOUS_RUN} ambiguous answers in a row")
+        if self.ambiguous[channel] >= self.after:
+            self._stop(channel, f"{self.after} ambiguous answers in a row")
+
+    def news(self) -> list[tuple[Channel, str]]:
+        """Return what stopped since the last time this was asked."""
+        told, self._untold = self._untold, []
+        return told
+
+    def _stop(self, channel: Channel, reason: str) -> None:
+        if channel not in self.reasons:
+            self.reasons[channel] = reason
+            self._untold.append((channel, reason))
 
 
 def next_try(now: datetime, attempt: int, asked: float | None) -> datetime:
@@ -97,28 +109,40 @@ class Exchange:
     window: int
     limit: float
 
-    async def carry(self, ready: Sequence[Ready], token: str, now: datetime) -> list[Begun]:
-        """Move a batch through, window by window; the outcomes of one are recorded while the next is sent."""
-        begun: list[Begun] = []
+    async def carry(
+        self, ready: Sequence[Ready], token: str, clock: Callable[[], datetime], stop: Callable[[], bool]
+    ) -> list[str]:
+        """Move a batch through, window by window; return the ids that were not begun (a stop, or a halted channel).
+
+        The outcomes of one window are recorded while the next is sent, so at most two windows are unrecorded.
+        """
+        left: list[str] = []
         recording: asyncio.Task[None] | None = None
-        for at in range(0, len(ready), self.window):
-            some = [one for one in ready[at : at + self.window] if one.intent.channel not in self.halts.reasons]
-            if not some:
-                continue
-            granted = await self.begin(some)
-            begun.append(granted)
-            going = [one for one in some if one.intent.id in granted.sending]
-            outcomes = await asyncio.gather(
-                *(offer(self.providers[Channel(one.intent.channel)], one, token, now, self.limit) for one in going)
-            )
-            for one, outcome in zip(going, outcomes, strict=True):
-                self.halts.saw(Channel(one.intent.channel), outcome)
+        try:
+            for at in range(0, len(ready), self.window):
+                some = ready[at : at + self.window]
+                going = [] if stop() else [one for one in some if one.intent.channel not in self.halts.reasons]
+                kept = {one.intent.id for one in going}
+                left.extend(one.intent.id for one in some if one.intent.id not in kept)
+                outcomes = await self._window(going, token, clock) if going else []
+                if recording is not None:
+                    await recording
+                recording = asyncio.create_task(self._record(outcomes)) if outcomes else None
+        finally:
             if recording is not None:
                 await recording
-            recording = asyncio.create_task(self._record(outcomes)) if outcomes else None
-        if recording is not None:
-            await recording
-        return begun
+        return left
+
+    async def _window(self, some: Sequence[Ready], token: str, clock: Callable[[], datetime]) -> list[Outcome]:
+        granted = await self.begin(some)
+        going = [one for one in some if one.intent.id in granted.sending]
+        now = clock()
+        outcomes = await asyncio.gather(
+            *(offer(self.providers[Channel(one.intent.channel)], one, token, now, self.limit) for one in going)
+        )
+        for one, outcome in zip(going, outcomes, strict=True):
+            self.halts.saw(Channel(one.intent.channel), outcome)
+        return outcomes
 
     async def _record(self, outcomes: Sequence[Outcome]) -> None:
         await self.record(outcomes)

@@ -1,0 +1,138 @@
+"""From a due message to an envelope: products as they stand now, words of the template, links as consented."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from tidings.channels.base import Envelope
+from tidings.content import sms
+from tidings.content.context import Occasion, Offer, ProductFacts, build
+from tidings.content.links import Links, utm
+from tidings.content.templates import Rendered
+from tidings.definitions import Campaign
+from tidings.errors import TemplateError
+from tidings.jobs.facts import Facts
+from tidings.jobs.opening import Opened, known_sender
+from tidings.ledger.dispatching import Due
+from tidings.model.entry import Entry
+from tidings.model.people import Channel, Consent, Customer, Purpose
+from tidings.plan.eligibility import Address, may_contact
+from tidings.plan.zones import country_code
+from tidings.warehouse.catalogue import Product
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """One message in words, ready to be put in an envelope; ``segments`` only for a text."""
+
+    rendered: Rendered
+    tracked: bool
+    unsubscribe_url: str
+    segments: int | None
+
+
+def tracked(opened: Opened, customer: Customer, consents: Sequence[Consent], channel: Channel, now: datetime) -> bool:
+    """Return whether links may go through our redirect; some countries ask for a consent of its own."""
+    country = country_code(customer.country) or opened.settings.brand.country
+    if country not in opened.settings.consent.click_tracking_needs_consent:
+        return True
+    return may_contact(consents, channel, (Purpose.CLICK_TRACKING,), now)
+
+
+def draft(
+    opened: Opened,
+    due: Due,
+    campaign: Campaign,
+    customer: Customer,
+    facts: Facts,
+    suggested: Sequence[ProductFacts] = (),
+) -> Draft:
+    """Write one message. Raises TemplateError with the file and the line, never with the customer's data."""
+    channel = Channel(due.channel)
+    step = campaign.step(due.step)
+    name = due.template or (step.template_for(due.variant) if step else "")
+    template = opened.library.template(name, channel)
+    products = {
+        sku: product_facts(product)
+        for sku in {item.sku for item in due.entry.items} | ({due.entry.sku} if due.entry.sku else set())
+        if (product := facts.product(due, sku)) is not None
+    }
+    tracking = tracked(opened, customer, facts.consents.get(due.customer_id, ()), channel, facts.now)
+    links = Links(
+        opened.signer,
+        opened.settings.public_url,
+        due.id,
+        tracked=tracking,
+        utm=utm(channel, campaign.id, due.step, opened.settings.utm_source),
+    )
+    context = build(
+        customer,
+        due.entry,
+        Offer(products, suggested),
+        opened.brand,
+        links=links,
+        now=facts.now,
+        occasion=Occasion(campaign.id, due.step, channel.value, due.variant or None),
+    )
+    needs_item = bool(due.entry.items) and campaign.detect.type_name != "win_back"
+    if needs_item and not context["items"]:
+        raise TemplateError("none of its products is in the catalogue")
+    rendered = template.render(context)
+    return Draft(rendered, tracking, links.unsubscribe_url, segments_of(rendered, channel))
+
+
+def segments_of(rendered: Rendered, channel: Channel) -> int | None:
+    """Return how many SMS segments a text takes; None for e-mail."""
+    return sms.segments(rendered.text).count if channel is Channel.SMS else None
+
+
+def envelope(opened: Opened, message_id: str, channel: Channel, address: Address, written: Draft) -> Envelope:
+    """Put a written message in its envelope."""
+    sender, sender_name, reply_to = known_sender(opened, channel)
+    if channel is Channel.SMS:
+        return Envelope(message_id, channel, address.value, sender, text=written.rendered.text)
+    headers = {
+        "List-Unsubscribe": f"<{written.unsubscribe_url}>",
+        "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+    }
+    return Envelope(
+        message_id,
+        channel,
+        address.value,
+        sender,
+        subject=written.rendered.subject,
+        html=written.rendered.html,
+        text=written.rendered.text,
+        sender_name=sender_name,
+        reply_to=reply_to,
+        headers=headers,
+    )
+
+
+def product_facts(product: Product) -> ProductFacts:
+    """Return a catalogue row as templates see it."""
+    return ProductFacts(
+        sku=product.sku,
+        name=product.name or product.sku,
+        url=product.url or "",
+        product_id=product.product_id,
+        image=product.image,
+        option=product.option,
+        price=product.price,
+        was=product.lowest_30d,
+        currency=product.currency,
+        stock=product.stock,
+    )
+
+
+def skus_of(entries: Sequence[Entry]) -> Mapping[tuple[str | None, str | None], set[str]]:
+    """Return the skus a batch of entries mentions, by market and currency."""
+    wanted: dict[tuple[str | None, str | None], set[str]] = {}
+    for entry in entries:
+        skus = wanted.setdefault((entry.market, entry.currency), set())
+        skus.update(item.sku for item in entry.items)
+        if entry.sku:
+            skus.add(entry.sku)
+    return wanted

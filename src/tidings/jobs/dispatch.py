@@ -1,0 +1,346 @@
+"""Dispatch: what is due and still true leaves, once; one lane leases free shards until nothing is due or time is up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timedelta
+
+from tidings.channels.base import Provider
+from tidings.definitions import Campaign
+from tidings.jobs import campaigns as words
+from tidings.jobs.gates import HALTED, Batch, pass_gates
+from tidings.jobs.opening import Opened
+from tidings.jobs.sending import Exchange, Halts, Ready
+from tidings.ledger import brakes, dispatching, planning
+from tidings.ledger.dispatching import Begun, Claim, Outcome
+from tidings.model.message import SkipReason, Space, Status
+from tidings.model.people import Channel
+
+log = logging.getLogger(__name__)
+
+Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchCounts:
+    """One lane's run. ``claimed = sent + held_out + retried + failed + unknown + deferred + ended + let_go + lost``."""
+
+    space: str
+    claimed: int = 0
+    sent: int = 0
+    held_out: int = 0
+    retried: int = 0
+    failed: int = 0
+    unknown: int = 0
+    deferred: int = 0
+    let_go: int = 0
+    lost: int = 0
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    cancelled: Mapping[str, int] = field(default_factory=dict)
+    expired: int = 0
+    returned: int = 0
+    doubtful: int = 0
+    halted: Mapping[str, str] = field(default_factory=dict)
+
+
+def due(opened: Opened, *, now: datetime | None = None, dry_run: bool = False) -> bool:
+    """Return whether a dispatcher would find work; asks the ledger only."""
+    with opened.ledger.reading() as conn:
+        return dispatching.anything_due(conn, _space(dry_run), now or opened.ledger.now())
+
+
+def run(
+    opened: Opened,
+    *,
+    now: datetime | None = None,
+    budget: timedelta | None = None,
+    dry_run: bool = False,
+    stop: threading.Event | None = None,
+    limit: int | None = None,
+) -> DispatchCounts:
+    """Work as one lane until nothing is due, the budget is used up, or a TERM signal comes.
+
+    ``now`` fixes the job's clock (a simulation); otherwise it is read from the ledger's database per batch.
+    ``dry_run`` works in the dry-run space with the outbox; nothing leaves. ``limit`` stops after so many claims.
+    """
+    clock: Clock = (lambda: now) if now is not None else opened.ledger.now
+    stop = stop or threading.Event()
+    lane = Lane(opened, clock, _space(dry_run), stop, budget or opened.settings.dispatch.budget, limit)
+    with _stopping(stop):
+        counts = _loop().run(lane.work())
+    log.info(
+        "dispatched space=%s claimed=%d sent=%d held_out=%d deferred=%d skipped=%d cancelled=%d expired=%d "
+        "retried=%d failed=%d unknown=%d let_go=%d lost=%d",
+        counts.space, counts.claimed, counts.sent, counts.held_out, counts.deferred,
+        sum(counts.skipped.values()), sum(counts.cancelled.values()), counts.expired,
+        counts.retried, counts.failed, counts.unknown, counts.let_go, counts.lost,
+    )  # fmt: skip
+    return counts
+
+
+def _space(dry_run: bool) -> Space:
+    return Space.DRY_RUN if dry_run else Space.LIVE
+
+
+def _loop() -> asyncio.Runner:
+    import uvloop
+
+    return asyncio.Runner(loop_factory=uvloop.new_event_loop)
+
+
+@contextlib.contextmanager
+def _stopping(stop: threading.Event) -> Iterator[None]:
+    """Let a TERM signal end the lane after the messages in flight; only the main thread may listen."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+class Lane:
+    """One worker over shards. While a batch is in flight the next one is claimed, checked and written."""
+
+    def __init__(
+        self,
+        opened: Opened,
+        clock: Clock,
+        space: Space,
+        stop: threading.Event,
+        budget: timedelta,
+        limit: int | None,
+    ) -> None:
+        self.opened, self.clock, self.space, self.stop, self.limit = opened, clock, space, stop, limit
+        self.settings = opened.settings.dispatch
+        self.campaigns: Mapping[str, Campaign] = {one.id: one for one in opened.project.campaigns.values()}
+        self.caps = words.caps(opened.settings)
+        self.owner = uuid.uuid4().hex
+        self.until = time.monotonic() + budget.total_seconds()
+        self.halts = Halts.none(self.settings.halt_after)
+        self.counts: Counter[str] = Counter()
+        self.skipped: Counter[str] = Counter()
+        self.cancelled: Counter[str] = Counter()
+        self.providers: dict[Channel, Provider] = {}
+
+    @property
+    def over(self) -> bool:
+        """Whether the lane should claim nothing more."""
+        spent = self.limit is not None and self.counts["claimed"] >= self.limit
+        return spent or self.stop.is_set() or time.monotonic() >= self.until
+
+    async def work(self) -> DispatchCounts:
+        """Reap, then lease shard after shard; every provider is closed at the end."""
+        started = self.clock()
+        try:
+            await asyncio.to_thread(self._tidy)
+            done: set[int] = set()
+            while not self.over:
+                shard = await asyncio.to_thread(self._lease, done)
+                if shard is None:
+                    break
+                try:
+                    await self._drain(shard)
+                finally:
+                    done.add(shard)
+                    await asyncio.to_thread(self._release, shard)
+        finally:
+            for provider in self.providers.values():
+                await provider.close()
+        told = self._told()
+        if told.claimed or told.returned or told.doubtful:
+            await asyncio.to_thread(self._record_run, told, started)
+        return told
+
+    async def _drain(self, shard: int) -> None:
+        ahead: asyncio.Task[Batch | None] | None = asyncio.create_task(asyncio.to_thread(self._prepare, shard))
+        try:
+            while ahead is not None:
+                batch, ahead = await ahead, None
+                if batch is None:
+                    return
+                if not self.over:
+                    ahead = asyncio.create_task(asyncio.to_thread(self._prepare, shard))
+                await self._carry(batch)
+        finally:
+            if ahead is not None:
+                left = await ahead
+                if left is not None:
+                    await asyncio.to_thread(self._let_go, left.token, [one.intent.id for one in left.ready])
+
+    def _prepare(self, shard: int) -> Batch | None:
+        """Claim a batch, ask what is true about it, end or defer what must not leave, write the rest."""
+        now = self.clock()
+        with self.opened.ledger.writing() as conn:
+            found: Claim = dispatching.claim(
+                conn, space=self.space, shard=shard, now=now, limit=self.settings.batch, lease=self.settings.lease
+            )
+            dispatching.extend_shard(conn, space=self.space, shard=shard, owner=self.owner, lease=self.settings.lease)
+        if not found.due:
+            return None
+        self.counts["claimed"] += len(found.due)
+        try:
+            batch = pass_gates(self.opened, found, self.campaigns, self.space, now, self.halts)
+        except BaseException:
+            self._let_go(found.token, [one.id for one in found.due])
+            raise
+        with self.opened.ledger.writing() as conn:
+            dispatching.defer(conn, found.token, batch.deferred)
+            dispatching.end(conn, found.token, batch.ended, now)
+        self.counts["deferred"] += len(batch.deferred)
+        for _, status, reason, _ in batch.ended:
+            self._count_end(status, reason)
+        return batch
+
+    def _count_end(self, status: Status, reason: str | None) -> None:
+        match status:
+            case Status.SKIPPED:
+                self.skipped[reason or "?"] += 1
+            case Status.CANCELLED:
+                self.cancelled[reason or "?"] += 1
+            case Status.EXPIRED:
+                self.counts["expired"] += 1
+            case _:
+                self.counts["failed"] += 1
+
+    async def _carry(self, batch: Batch) -> None:
+        for channel in {Channel(one.intent.channel) for one in batch.ready if one.envelope is not None}:
+            if channel not in self.providers:
+                outbox = self.space is Space.DRY_RUN
+                self.providers[channel] = self.opened.provider(channel, outbox=outbox)
+
+        async def begin(some: Sequence[Ready]) -> Begun:
+            return await asyncio.to_thread(self._begin, batch, some)
+
+        async def record(outcomes: Sequence[Outcome]) -> None:
+            await asyncio.to_thread(self._record, outcomes)
+
+        window = max(getattr(self.opened.settings.providers, channel.value).connections for channel in Channel)
+        limit = self.settings.lease.total_seconds() / 2
+        exchange = Exchange(self.providers, begin, record, self.halts, window, limit)
+        left = await exchange.carry(batch.ready, batch.token, self.clock, lambda: self.stop.is_set())
+        if left:
+            await asyncio.to_thread(self._let_go, batch.token, left)
+
+    def _begin(self, batch: Batch, some: Sequence[Ready]) -> Begun:
+        now = self.clock()
+        with self.opened.ledger.writing() as conn:
+            pulled = brakes.pulled(conn)
+            going = [one for one in some if not stopped(one, pulled)]
+            begun = dispatching.begin_sending(
+                conn,
+                space=self.space,
+                token=batch.token,
+                intents=[one.intent for one in going],
+                caps=self.caps,
+                now=now,
+                ahead=self.settings.timeout + self.settings.margin,
+            )
+            kept = {one.intent.id for one in going}
+            halted = [(one.intent.id, now + HALTED, SkipReason.PAUSED) for one in some if one.intent.id not in kept]
+            deferred, ended = self._capped(some, begun, now)
+            dispatching.defer(conn, batch.token, [*deferred, *halted])
+            dispatching.end(conn, batch.token, ended, now)
+        self.counts["held_out"] += len(begun.held_out)
+        self.counts["lost"] += len(begun.lost)
+        self.counts["deferred"] += len(deferred) + len(halted)
+        self.skipped[SkipReason.CAPPED] += len(ended)
+        return begun
+
+    def _capped(
+        self, some: Sequence[Ready], begun: Begun, now: datetime
+    ) -> tuple[list[tuple[str, datetime, str | None]], list[tuple[str, Status, str | None, str | None]]]:
+        """A capped message waits for room until it would expire; then it ends as skipped(capped)."""
+        deferred: list[tuple[str, datetime, str | None]] = []
+        ended: list[tuple[str, Status, str | None, str | None]] = []
+        for one in some:
+            free = begun.capped.get(one.intent.id)
+            if free is None:
+                continue
+            if free < one.expires_at:
+                deferred.append((one.intent.id, max(free, now + timedelta(minutes=1)), SkipReason.CAPPED))
+            else:
+                ended.append((one.intent.id, Status.SKIPPED, SkipReason.CAPPED, None))
+        return deferred, ended
+
+    def _record(self, outcomes: Sequence[Outcome]) -> None:
+        # Whatever was taken must reach the ledger: a lost connection here is tried again before it is given up
+        # to the reaper, which calls it unknown.
+        for attempt in range(5):
+            try:
+                with self.opened.ledger.writing() as conn:
+                    dispatching.record_outcomes(conn, outcomes, self.clock())
+                    for channel, reason in self.halts.news():
+                        scope = f"provider:{self._provider_name(channel)}"
+                        brakes.pull(conn, scope, reason=reason, at=self.clock(), by="dispatch")
+                break
+            except Exception:
+                if attempt == 4:
+                    raise
+                time.sleep(0.2 * 2**attempt)
+        for outcome in outcomes:
+            self.counts[_COUNTED[outcome.kind]] += 1
+
+    def _provider_name(self, channel: Channel) -> str:
+        return str(getattr(self.opened.settings.providers, channel.value).name)
+
+    def _lease(self, done: set[int]) -> int | None:
+        with self.opened.ledger.writing() as conn:
+            return dispatching.lease_shard(
+                conn, space=self.space, owner=self.owner, now=self.clock(), lease=self.settings.lease, skip=done
+            )
+
+    def _release(self, shard: int) -> None:
+        with self.opened.ledger.writing() as conn:
+            dispatching.release_shard(conn, space=self.space, shard=shard, owner=self.owner)
+
+    def _let_go(self, token: str, ids: Sequence[str]) -> None:
+        if not ids:
+            return
+        with self.opened.ledger.writing() as conn:
+            self.counts["let_go"] += dispatching.let_go(conn, token, ids)
+
+    def _tidy(self) -> None:
+        now = self.clock()
+        with self.opened.ledger.writing() as conn:
+            reaped = dispatching.reap(conn, margin=self.settings.timeout + self.settings.margin)
+            dispatching.presume_lost(conn, before=now - self.settings.presume_lost_after, now=now)
+        self.counts["returned"] += reaped.returned
+        self.counts["doubtful"] += reaped.unknown
+
+    def _told(self) -> DispatchCounts:
+        halted = {channel.value: reason for channel, reason in self.halts.reasons.items()}
+        numbers = {name: self.counts[name] for name in _NUMBERS}
+        return replace(
+            DispatchCounts(self.space, **numbers), skipped=+self.skipped, cancelled=+self.cancelled, halted=halted
+        )
+
+    def _record_run(self, told: DispatchCounts, started: datetime) -> None:
+        counters = {name: value for name, value in asdict(told).items() if name != "space"}
+        with self.opened.ledger.writing() as conn:
+            run_id = planning.start_run(conn, None, "dispatch", "", self.space, as_of=started, now=started)
+            planning.end_run(conn, run_id, counters, now=self.clock())
+
+
+_NUMBERS = (
+    "claimed", "sent", "held_out", "retried", "failed", "unknown", "deferred", "let_go", "lost", "expired",
+    "returned", "doubtful",
+)  # fmt: skip
+_COUNTED = {"sent": "sent", "retry": "retried", "halt": "retried", "failed": "failed", "unknown": "unknown"}
+
+
+def stopped(one: Ready, pulled: Mapping[str, brakes.Brake]) -> bool:
+    """Return whether a brake covers this message at the last moment."""
+    scopes = ("all", f"channel:{one.intent.channel}", f"campaign:{one.campaign}", f"provider:{one.intent.provider}")
+    return any(scope in pulled for scope in scopes)

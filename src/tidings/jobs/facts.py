@@ -1,0 +1,139 @@
+"""What is true about a batch of due messages right now: a few questions a batch, none per message."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from tidings.definitions import Campaign
+from tidings.jobs.opening import Opened
+from tidings.ledger import brakes
+from tidings.ledger import people as ledger_people
+from tidings.ledger.dispatching import Due
+from tidings.model.message import SkipReason
+from tidings.model.people import Channel, Consent, Customer
+from tidings.plan.eligibility import Address, address
+from tidings.warehouse import catalogue, freshness, people
+from tidings.warehouse.catalogue import Product
+from tidings.warehouse.people import PlacedOrder
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything a re-check may ask, by customer, by entry or by sku."""
+
+    now: datetime
+    customers: Mapping[str, Customer] = field(default_factory=dict)
+    addresses: Mapping[tuple[str, str], Address | SkipReason] = field(default_factory=dict)  # (customer, channel)
+    consents: Mapping[str, Sequence[Consent]] = field(default_factory=dict)
+    suppressed: Mapping[str, Collection[str]] = field(default_factory=dict)
+    orders: Mapping[str, Sequence[PlacedOrder]] = field(default_factory=dict)
+    untrue: Mapping[str, SkipReason] = field(default_factory=dict)  # by entry id
+    stale: Mapping[str, str] = field(default_factory=dict)  # campaign id -> source
+    products: Mapping[tuple[str | None, str | None, str], Product] = field(default_factory=dict)
+    brakes: Mapping[str, brakes.Brake] = field(default_factory=dict)
+
+    def product(self, due: Due, sku: str) -> Product | None:
+        """Return a product as this message's market sees it."""
+        return self.products.get((due.entry.market, due.entry.currency, sku))
+
+
+def gather(opened: Opened, due: Sequence[Due], campaigns: Mapping[str, Campaign], now: datetime) -> Facts:
+    """Ask for everything about a batch: one query per table and trigger type, whatever the batch's size."""
+    ids = {one.customer_id for one in due}
+    known = people.customers(opened.shop, ids)
+    addresses = _addresses(opened, due, known)
+    subjects = {f"a:{one.hash}" for one in addresses.values() if isinstance(one, Address)}
+    subjects |= {f"p:{one}" for person in ids for one in _ids(person, known)}
+    consents: dict[str, list[Consent]] = defaultdict(list)
+    with opened.ledger.reading() as conn:
+        suppressed = ledger_people.suppressed(conn, subjects)
+        said_to_us = ledger_people.consents_of(conn, ids)
+        pulled = brakes.pulled(conn)
+    for consent in (*people.consents(opened.shop, ids), *said_to_us):
+        consents[consent.customer_id].append(consent)
+    since = min(one.entry.anchor_at for one in due)
+    orders: dict[str, list[PlacedOrder]] = defaultdict(list)
+    for order in people.orders_since(opened.shop, ids, since, until=now):
+        orders[order.customer_id].append(order)
+    return Facts(
+        now,
+        known,
+        addresses,
+        consents,
+        suppressed,
+        orders,
+        _untrue(opened, due, campaigns, now),
+        _stale(opened, {one.campaign for one in due}, campaigns, now),
+        _products(opened, due, now),
+        pulled,
+    )
+
+
+def _ids(person: str, known: Mapping[str, Customer]) -> tuple[str, ...]:
+    customer = known.get(person)
+    return (person,) if customer is None else (person, customer.id, *customer.aliases)
+
+
+def _addresses(
+    opened: Opened, due: Sequence[Due], known: Mapping[str, Customer]
+) -> dict[tuple[str, str], Address | SkipReason]:
+    found: dict[tuple[str, str], Address | SkipReason] = {}
+    for one in due:
+        key = (one.customer_id, one.channel)
+        customer = known.get(one.customer_id)
+        if key not in found and customer is not None:
+            found[key] = address(customer, Channel(one.channel), opened.secrets.pepper)
+    return found
+
+
+def _untrue(
+    opened: Opened, due: Sequence[Due], campaigns: Mapping[str, Campaign], now: datetime
+) -> dict[str, SkipReason]:
+    by_campaign: dict[str, dict[str, Due]] = defaultdict(dict)
+    for one in due:
+        by_campaign[one.campaign][one.entry.key] = one
+    found: dict[str, SkipReason] = {}
+    for campaign, asked in by_campaign.items():
+        if campaign not in campaigns:
+            continue
+        reasons = campaigns[campaign].detect.untrue(opened.shop, [one.entry for one in asked.values()], now)
+        found.update({asked[key].entry_id: reason for key, reason in reasons.items()})
+    return found
+
+
+def _stale(opened: Opened, wanted: Collection[str], campaigns: Mapping[str, Campaign], now: datetime) -> dict[str, str]:
+    """Return, per campaign, the first of its sources that is too old to trust."""
+    tables = {
+        name
+        for campaign in wanted
+        if campaign in campaigns
+        for name in (*campaigns[campaign].detect.requires, *campaigns[campaign].detect.uses)
+        if opened.shop.tables.has(name)
+    }
+    old = freshness.stale(opened.shop, opened.project.mapping, sorted(tables), now)
+    return {
+        campaign: name
+        for campaign in wanted
+        if campaign in campaigns
+        for name in (*campaigns[campaign].detect.requires, *campaigns[campaign].detect.uses)
+        if name in old
+    }
+
+
+def _products(opened: Opened, due: Sequence[Due], now: datetime) -> dict[tuple[str | None, str | None, str], Product]:
+    if not opened.shop.tables.has("products"):
+        return {}
+    by_market: dict[tuple[str | None, str | None], set[str]] = defaultdict(set)
+    for one in due:
+        wanted = by_market[(one.entry.market, one.entry.currency)]
+        wanted.update(item.sku for item in one.entry.items)
+        if one.entry.sku:
+            wanted.add(one.entry.sku)
+    found: dict[tuple[str | None, str | None, str], Product] = {}
+    for (market, currency), skus in by_market.items():
+        for sku, product in catalogue.products(opened.shop, skus, market, now, currency=currency).items():
+            found[(market, currency, sku)] = product
+    return found

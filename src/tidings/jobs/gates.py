@@ -1,0 +1,269 @@
+"""The last look at a claimed batch: what passes is written, the rest waits or ends with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from tidings.definitions import Campaign, Step
+from tidings.errors import TemplateError
+from tidings.jobs import campaigns as words
+from tidings.jobs.compose import draft, envelope
+from tidings.jobs.facts import Facts, gather
+from tidings.jobs.opening import Opened
+from tidings.jobs.sending import Halts, Ready
+from tidings.jobs.suggest import Suggestions
+from tidings.ledger.dispatching import Claim, Due, Intent, upcoming
+from tidings.model.message import SkipReason, Space, Status
+from tidings.model.people import Channel, Customer
+from tidings.plan.arbitration import Candidate, Lost, winners
+from tidings.plan.eligibility import Address, allow_listed, consented_since
+from tidings.plan.recheck import (
+    Cancel,
+    Decision,
+    Defer,
+    DueFacts,
+    Expire,
+    Pass,
+    Previous,
+    Skip,
+    decide,
+)
+from tidings.plan.rules import hours_for
+from tidings.plan.timing import Hours
+from tidings.plan.zones import candidate_zones
+
+Deferral = tuple[str, datetime, str | None]
+Ending = tuple[str, Status, str | None, str | None]
+
+HALTED = timedelta(minutes=5)
+_TOO_SOON = timedelta(seconds=30)
+
+
+@dataclass(slots=True)
+class Batch:
+    """A claim after the gates: ``ready`` to leave under ``token``; the others with what becomes of them."""
+
+    token: str
+    ready: list[Ready] = field(default_factory=list)
+    deferred: list[Deferral] = field(default_factory=list)
+    ended: list[Ending] = field(default_factory=list)
+
+    def settle(self, due: Due, decision: Decision, now: datetime) -> None:
+        """Note what becomes of a message that does not leave now."""
+        match decision:
+            case Defer(until, reason):
+                self.deferred.append((due.id, max(until, now + _TOO_SOON), reason))
+            case Skip(reason):
+                self.ended.append((due.id, Status.SKIPPED, reason, None))
+            case Cancel(reason):
+                self.ended.append((due.id, Status.CANCELLED, reason, None))
+            case Expire(reason):
+                self.ended.append((due.id, Status.EXPIRED, reason, None))
+            case Pass():
+                raise AssertionError("a message that passed is not settled here")
+
+
+def pass_gates(
+    opened: Opened,
+    claim: Claim,
+    campaigns: Mapping[str, Campaign],
+    space: Space,
+    now: datetime,
+    halts: Halts,
+) -> Batch:
+    """Ask everything once about a claim, and sort it. Renders what passed; writes nothing."""
+    facts = gather(opened, claim.due, campaigns, now)
+    batch = Batch(claim.token)
+    passed: list[Due] = []
+    for due in claim.due:
+        decision = _decision(opened, due, campaigns.get(due.campaign), facts, space, halts)
+        if isinstance(decision, Pass):
+            passed.append(due)
+        else:
+            batch.settle(due, decision, now)
+    winning = _arbitrated(opened, passed, campaigns, facts, space, batch)
+    suggestions = Suggestions(opened, now)
+    for due in winning:
+        _write(opened, due, campaigns[due.campaign], facts, suggestions, batch)
+    return batch
+
+
+def _decision(
+    opened: Opened, due: Due, campaign: Campaign | None, facts: Facts, space: Space, halts: Halts
+) -> Decision:
+    customer = facts.customers.get(due.customer_id)
+    address = facts.addresses.get((due.customer_id, due.channel))
+    if customer is None:
+        return Skip(SkipReason.UNKNOWN_CUSTOMER)
+    if isinstance(address, SkipReason):
+        return Skip(address)
+    if Channel(due.channel) in halts.reasons:
+        return Defer(facts.now + HALTED, SkipReason.PAUSED)
+    assert address is not None
+    return decide(due_facts(opened, due, campaign, customer, address, facts, space))
+
+
+def due_facts(
+    opened: Opened,
+    due: Due,
+    campaign: Campaign | None,
+    customer: Customer,
+    address: Address,
+    facts: Facts,
+    space: Space = Space.LIVE,
+) -> DueFacts:
+    """Return what the gates ask about one message."""
+    settings = opened.settings
+    channel = Channel(due.channel)
+    step = campaign.step(due.step) if campaign else None
+    transactional = step is not None and step.message_class == "transactional"
+    zones = candidate_zones(customer, settings.brand.zone, settings.brand.country)
+    hours = Hours()
+    if not transactional:
+        window = words.send_window(campaign) if campaign else None
+        hours = hours_for(channel, zones.country, zones.states, words.quiet_hours(settings).get(channel), window)
+    purposes = step.purposes if step else ()
+    return DueFacts(
+        facts.now,
+        due.expires_at,
+        zones.zones,
+        hours,
+        consented_since=consented_since(facts.consents.get(due.customer_id, ()), channel, purposes, facts.now),
+        consent_exempt=transactional,
+        paused=step is None or _paused(campaign, space),
+        brake=_brake(opened, due, facts),
+        not_allowed=_not_allowed(opened, channel, address, space),
+        suppressed=_suppression(due, customer, address, facts, transactional),
+        first_step=due.step_no == 0,
+        previous=_previous(due),
+        min_gap=_gap(campaign, step),
+        purchased_at=_purchase(due, campaign, facts),
+        untrue=facts.untrue.get(due.entry_id),
+        stale=facts.stale.get(due.campaign),
+    )
+
+
+def _paused(campaign: Campaign | None, space: Space) -> bool:
+    return campaign is None or campaign.mode == "paused" or (space is Space.LIVE and campaign.mode != "live")
+
+
+def _brake(opened: Opened, due: Due, facts: Facts) -> str | None:
+    provider = getattr(opened.settings.providers, due.channel).name
+    scopes = ("all", f"campaign:{due.campaign}", f"channel:{due.channel}", f"provider:{provider}")
+    return next((scope for scope in scopes if scope in facts.brakes), None)
+
+
+def _not_allowed(opened: Opened, channel: Channel, address: Address, space: Space) -> bool:
+    if opened.settings.production or space is Space.DRY_RUN or not opened.reaches_strangers(channel):
+        return False
+    return not allow_listed(address.value, opened.settings.allow_list)
+
+
+def _suppression(due: Due, customer: Customer, address: Address, facts: Facts, transactional: bool) -> str | None:
+    subjects = (
+        f"a:{address.hash}",
+        f"p:{due.customer_id}",
+        f"p:{customer.id}",
+        *(f"p:{one}" for one in customer.aliases),
+    )
+    for subject in subjects:
+        if due.channel in facts.suppressed.get(subject, ()):
+            return "suppressed by the address" if subject.startswith("a:") else "suppressed by the person"
+    return None
+
+
+def _previous(due: Due) -> Previous | None:
+    if due.previous is None:
+        return None
+    reason = due.previous.reason
+    known = SkipReason(reason) if reason is not None and reason in list(SkipReason) else None
+    return Previous(due.previous.status, known, due.previous.sent_at)
+
+
+def _gap(campaign: Campaign | None, step: Step | None) -> timedelta:
+    if campaign is None or step is None:
+        return timedelta(0)
+    return campaign.min_gap if step.min_gap is None else step.min_gap
+
+
+def _purchase(due: Due, campaign: Campaign | None, facts: Facts) -> datetime | None:
+    """Return the person's first order after the entry's anchor, when the campaign ends on an order."""
+    if campaign is not None and "order" not in campaign.exit_on:
+        return None
+    orders = facts.orders.get(due.customer_id, ())
+    return next((order.ordered_at for order in orders if order.ordered_at > due.entry.anchor_at), None)
+
+
+def _arbitrated(
+    opened: Opened,
+    passed: Sequence[Due],
+    campaigns: Mapping[str, Campaign],
+    facts: Facts,
+    space: Space,
+    batch: Batch,
+) -> list[Due]:
+    """Return the messages that go now: of several to one person the best; the others wait or give way."""
+    if not passed:
+        return []
+    window = opened.settings.arbitration_window
+    with opened.ledger.reading() as conn:
+        people = {due.customer_id for due in passed}
+        soon = upcoming(conn, space=space, customers=people, now=facts.now, until=facts.now + window)
+    rivals = [
+        Candidate(one.id, one.customer_id, f"?{one.id}", Channel(one.channel), one.priority, one.send_at, one.send_at)
+        for one in soon
+    ]
+    verdicts = winners((_candidate(due, campaigns, facts) for due in passed), rivals, facts.now, window)
+    going = []
+    for due in passed:
+        verdict = verdicts[due.id]
+        if not isinstance(verdict, Lost):
+            going.append(due)
+        elif verdict.until is None:
+            batch.settle(due, Skip(verdict.reason), facts.now)
+        else:
+            batch.settle(due, Defer(verdict.until, verdict.reason), facts.now)
+    return going
+
+
+def _candidate(due: Due, campaigns: Mapping[str, Campaign], facts: Facts) -> Candidate:
+    address = facts.addresses[due.customer_id, due.channel]
+    assert isinstance(address, Address)
+    step = campaigns[due.campaign].step(due.step)
+    exempt = step is not None and step.message_class == "transactional"
+    return Candidate(
+        due.id, due.customer_id, address.hash, Channel(due.channel), due.priority, due.send_at, due.expires_at,
+        due.held_out, exempt,
+    )  # fmt: skip
+
+
+def _write(opened: Opened, due: Due, campaign: Campaign, facts: Facts, suggestions: Suggestions, batch: Batch) -> None:
+    """Render a message of either arm: one that cannot be written is skipped in both, or the arms would differ."""
+    channel = Channel(due.channel)
+    customer = facts.customers[due.customer_id]
+    address = facts.addresses[due.customer_id, due.channel]
+    assert isinstance(address, Address)
+    try:
+        suggested = suggestions.for_entry(due.entry) if campaign.detect.type_name == "win_back" else ()
+        written = draft(opened, due, campaign, customer, facts, suggested)
+    except TemplateError as error:
+        batch.ended.append((due.id, Status.SKIPPED, SkipReason.TEMPLATE, str(error)))
+        return
+    step = campaign.step(due.step)
+    intent = Intent(
+        id=due.id,
+        person=customer.id,
+        address_hash=address.hash,
+        channel=channel.value,
+        held_out=due.held_out,
+        exempt=campaign.caps_exempt or (step is not None and step.message_class == "transactional"),
+        urls=written.rendered.links,
+        tracked=written.tracked,
+        template_hash=written.rendered.template_hash,
+        segments=written.segments,
+        provider=getattr(opened.settings.providers, channel.value).name,
+    )
+    leaving = None if due.held_out else envelope(opened, due.id, channel, address, written)
+    batch.ready.append(Ready(intent, leaving, due.campaign, due.attempt, due.expires_at))
