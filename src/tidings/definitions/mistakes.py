@@ -18,6 +18,8 @@ from tidings.settings.words import found as quoted
 
 Place = tuple[str | int, ...]
 
+_UNKNOWN = "is not a known key"
+_REQUIRED = "is required"
 _INSIDE = re.compile(r"([a-z0-9_.]+): ")
 
 
@@ -62,7 +64,10 @@ def from_validation(
     under: Place = (),
 ) -> list[Mistake]:
     """Return pydantic's findings as our mistakes; ``under`` is where the model stands in the file."""
-    return [_mistake(one, model, file, line, under) for one in error.errors(include_url=False)]
+    told = [_mistake(one, model, file, line, under) for one in error.errors(include_url=False)]
+    # A misspelt key is told once, not once more as the key that is missing for it.
+    meant = {(one.field.rpartition(".")[0], one.nearest) for one in told if one.rule == _UNKNOWN and one.nearest}
+    return [one for one in told if one.rule != _REQUIRED or one.field.rpartition(".")[::2] not in meant]
 
 
 def _mistake(
@@ -88,9 +93,9 @@ def _told(one: ErrorDetails, model: type[BaseModel], place: Place) -> tuple[str,
     if kind == "extra_forbidden":
         names = known_keys(model, place[:-1])
         near = nearest(place[-1], names)
-        return "is not a known key" + ("" if near else f": {', '.join(names)}"), None, near
+        return _UNKNOWN if near else f"{_UNKNOWN}; there are {', '.join(names)}", None, near
     if kind == "missing":
-        return "is required", "nothing", None
+        return _REQUIRED, "nothing", None
     if kind in ("literal_error", "enum"):
         choices = _choices(str(context["expected"]))
         return f"must be {_either(choices)}", _shown(value), nearest(value, choices)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping as Named
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,6 +89,8 @@ def load(folder: Path) -> Project:
         mistakes.append(Mistake(TRIGGERS, "", None, "must hold at least one campaign", "none"))
     broken = {mistake.file for mistake in mistakes}
     ready = {one.name: one for one, read in campaigns if read.file not in broken}
+    order = {file: number for number, file in enumerate((SHOP_FILE, WAREHOUSE_FILE, *files))}
+    mistakes.sort(key=lambda mistake: (order.get(mistake.file, len(order)), mistake.line or 0))
     return Project(folder, ready, tuple(mistakes), files, shop, warehouse)
 
 
@@ -160,17 +163,23 @@ def _read_campaign(
     return (_complete(words, shop) if isinstance(words, Campaign) else None), read, mistakes
 
 
-def _read_detect(said: Named[object, object], read: source.Source) -> tuple[Trigger | None, list[Mistake]]:
-    """Validate ``detect:`` into the class of its type."""
+@cache
+def _trigger_types() -> dict[str, type[Trigger]]:
+    # Walking the folder takes longer than reading a campaign, and a hundred campaigns ask.
     from tidings.detect.walk import trigger_types
 
+    return trigger_types()
+
+
+def _read_detect(said: Named[object, object], read: source.Source) -> tuple[Trigger | None, list[Mistake]]:
+    """Validate ``detect:`` into the class of its type."""
     line = read.line(("detect",))
     detect = said.get("detect")
     if detect is None:
         return None, [Mistake(read.file, "detect", line, "is required", "nothing")]
     if not isinstance(detect, dict):
         return None, [Mistake(read.file, "detect", line, "must be a group of keys", found(detect))]
-    types = trigger_types()
+    types = _trigger_types()
     name = detect.get("type")
     if not isinstance(name, str) or name not in types:
         rule = f"must be one of {', '.join(sorted(types))}"

@@ -81,7 +81,7 @@ def parse(text: str, file: str) -> Source:
         source.mistakes.append(Mistake(file, _path(refused.place), refused.line, refused.rule, refused.shown))
     except yaml.MarkedYAMLError as trouble:
         line = trouble.problem_mark.line + 1 if trouble.problem_mark else None
-        source.mistakes.append(Mistake(file, "", line, "must be valid YAML", _problem(trouble)))
+        source.mistakes.append(Mistake(file, "", line, f"must be valid YAML ({_problem(trouble)})"))
     except yaml.YAMLError:
         source.mistakes.append(Mistake(file, "", None, "must be valid YAML", "characters that YAML does not allow"))
     else:
@@ -91,6 +91,10 @@ def parse(text: str, file: str) -> Source:
             shown = "nothing" if value is None else found(value)
             source.mistakes.append(Mistake(file, "", None, "must be a group of keys such as `id: ...`", shown))
     return source
+
+
+def _is_plain(event: Any) -> bool:
+    return bool(event.implicit[0]) and event.tag is None
 
 
 def _line(event: Any) -> int:
@@ -145,9 +149,7 @@ class _Reader:
             return self._mapping(place)
         if isinstance(event, yaml.SequenceStartEvent):
             return self._sequence(place)
-        if event.style is None and event.tag in (None, "!"):
-            return _scalar(event.value)
-        return event.value
+        return _scalar(event.value) if _is_plain(event) else event.value
 
     def _alias(self, anchor: str | None, line: int, place: Place) -> object:
         if anchor is None or anchor not in self._anchors:
@@ -171,8 +173,7 @@ class _Reader:
                 raise _Refused("must have words as keys", line, "a group", place)
             inner = (*place, event.value)
             # A shop's own values may be keys (`1: viewed`), so a key that is a number stays one.
-            plain = event.style is None and event.value
-            key = _scalar(event.value) if plain else event.value
+            key = _scalar(event.value) if event.value and _is_plain(event) else event.value
             if key in value:
                 shown = f"it again, first in line {self._source.lines[inner]}"
                 self._source.mistakes.append(Mistake(self._source.file, _path(inner), line, "must stand once", shown))

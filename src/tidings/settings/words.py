@@ -39,7 +39,7 @@ def _matching(pattern: re.Pattern[str], rule: str) -> AfterValidator:
 def _is_zone(name: str) -> bool:
     try:
         ZoneInfo(name)
-    except (ValueError, OSError):
+    except (KeyError, ValueError, OSError):
         return False
     return "/" in name or name == "UTC"
 
