@@ -53,7 +53,7 @@ class CartAbandonment(Trigger):
         description="An order closes the cart even when it stands this much before the last change (late events).",
     )
     cart_life: PositiveDuration = Field(
-        timedelta(days=30), description="Changes older than this before the last one no longer tell what the cart holds."
+        timedelta(days=30), description="Changes this much older than the last no longer tell what the cart holds."
     )
     max_age: PositiveDuration | None = Field(
         None,

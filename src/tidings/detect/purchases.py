@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CTE, ColumnElement, Select, func, or_, select, union
+from sqlalchemy import CTE, ColumnElement, DateTime, and_, func, null, or_, select, union
 
 from tidings.detect.identity import Identities
 from tidings.warehouse.contract import DEAD_ORDERS
@@ -66,14 +66,27 @@ def last_orders(orders: CTE) -> CTE:
     )
 
 
-def bought_skus(tables: Tables, orders: CTE, skus: Select[Any] | Collection[str] | None = None) -> CTE:
-    """Return when each customer last bought each sku; a shop without order lines counts any order for any sku."""
+def with_purchases(
+    tables: Tables, people: Identities, rows: Any, *,
+    who: tuple[ColumnElement[Any], ColumnElement[Any]], skus: Any, bounds: tuple[datetime, datetime],
+) -> tuple[Any, ColumnElement[Any]]:  # fmt: skip
+    """Return ``rows`` joined with when the customer last bought the sku (``who`` = both columns), and that column.
+
+    Without order lines any order counts for any sku; without orders nothing is known.
+    """
+    customer, sku = who
+    if not tables.has("orders", "order_id", "ordered_at"):
+        return rows, null().cast(DateTime(timezone=True))
+    orders = live_orders(tables, people, *bounds)
+    if not tables.has("order_items", "order_id", "sku"):
+        last = last_orders(orders)
+        return rows.outerjoin(last, last.c.customer_id == customer), last.c.last_order
     items = tables["order_items"]
     bought = (
         select(orders.c.customer_id, items.c.sku, func.max(orders.c.ordered_at).label("bought_at"))
         .join_from(orders, items, items.c.order_id == orders.c.order_id)
+        .where(items.c.sku.in_(skus))
         .group_by(orders.c.customer_id, items.c.sku)
+        .cte("bought")
     )
-    if skus is not None:
-        bought = bought.where(items.c.sku.in_(skus))
-    return bought.cte("bought_skus")
+    return rows.outerjoin(bought, and_(bought.c.customer_id == customer, bought.c.sku == sku)), bought.c.bought_at
