@@ -92,9 +92,10 @@ LEGAL_HOURS: tuple[LegalHours, ...] = (
     _sms("us-tx", "US-TX", _week((9, 21), (9, 21), (12, 21)), "SB 140", date(2025, 9, 1)),
     _sms("us-va", "US-VA", _week((8, 21)), "SB 1339", date(2026, 1, 1)),
     _sms("us-wa", "US-WA", _week((8, 20)), "secondary"),
-    # Satisfies every row above in all contiguous zones: 11:00 in New York is 08:00 in Los Angeles.
+    # Satisfies every row above in all contiguous zones: 11:00 in New York is 08:00 in Los Angeles, and on Sundays
+    # 14:00 is noon in El Paso, which is in Texas too.
     LegalHours(
-        "us-state-unknown", "US-?", Channel.SMS, _week((11, 18), (11, 17), (13, 17)),
+        "us-state-unknown", "US-?", Channel.SMS, _week((11, 18), (11, 17), (14, 17)),
         "derived from the state rows", zone="America/New_York",
     ),
     LegalHours(
