@@ -63,7 +63,7 @@ class IsoTime(_Read):
 
 
 class TextNumber(_Read):
-    """The number that a text says."""
+    """The number that a text says: a decimal for money or, with the option "wide", a float for large numbers."""
 
     name = "text_number"
     type = Numeric(18, 6)
@@ -135,15 +135,19 @@ def _local(element: LocalTime, compiler: SQLCompiler, **kw: Any) -> str:
 def _number(element: TextNumber, compiler: SQLCompiler, **kw: Any) -> str:
     x, _ = _sql(element, compiler, **kw)
     shapes = {
-        "duckdb": "TRY_CAST({x} AS DECIMAL(18, 6))",
-        "databricks": "TRY_CAST({x} AS DECIMAL(18, 6))",
-        "trino": "TRY_CAST({x} AS DECIMAL(18, 6))",
-        "snowflake": "TRY_TO_DECIMAL({x}, 18, 6)",
-        "bigquery": "SAFE_CAST({x} AS NUMERIC)",
-        "clickhouse": "toDecimal64OrNull({x}, 6)",
+        "duckdb": ("TRY_CAST({x} AS DECIMAL(18, 6))", "TRY_CAST({x} AS DOUBLE)"),
+        "databricks": ("TRY_CAST({x} AS DECIMAL(18, 6))", "TRY_CAST({x} AS DOUBLE)"),
+        "trino": ("TRY_CAST({x} AS DECIMAL(18, 6))", "TRY_CAST({x} AS DOUBLE)"),
+        "snowflake": ("TRY_TO_DECIMAL({x}, 18, 6)", "TRY_TO_DOUBLE({x})"),
+        "bigquery": ("SAFE_CAST({x} AS NUMERIC)", "SAFE_CAST({x} AS FLOAT64)"),
+        "clickhouse": ("toDecimal64OrNull({x}, 6)", "toFloat64OrNull({x})"),
     }
-    plain = r"CASE WHEN {x} ~ '^ *[-+]?[0-9]{{1,12}}([.][0-9]{{1,30}})? *$' THEN CAST({x} AS DECIMAL(18, 6)) END"
-    return shapes.get(compiler.dialect.name, plain).format(x=x)
+    wide = "wide" in element.said
+    if compiler.dialect.name in shapes:
+        return shapes[compiler.dialect.name][wide].format(x=x)
+    digits, name = ("18", "DOUBLE PRECISION") if wide else ("12", "DECIMAL(18, 6)")
+    guard = f"'^ *[-+]?[0-9]{{1,{digits}}}([.][0-9]{{1,30}})? *$'"
+    return f"CASE WHEN {x} ~ {guard} THEN CAST({x} AS {name}) END"
 
 
 @compiles(ExactNumber)

@@ -30,6 +30,7 @@ from tidings.errors import WarehouseError
 from tidings.model.money import EXPONENTS
 from tidings.warehouse.contract import contract
 from tidings.warehouse.expressions import (
+    LATEST_SECOND,
     SCALE,
     EpochTime,
     ExactNumber,
@@ -127,7 +128,7 @@ class _Reader:
             if raw is not None:
                 shown.append(raw.label(RAW + ours.name))
             if not ours.nullable:
-                conditions += self._present(mapped, value)
+                conditions += self._present(mapped, value, raw)
         return select(*shown).select_from(self.their).where(*conditions).subquery(self.name)
 
     def _where(self, name: str, value: Any) -> Expression:
@@ -137,14 +138,17 @@ class _Reader:
         same: Expression = raw == _as(family, value)
         return same
 
-    def _present(self, mapped: ColumnMapping, value: Expression) -> list[Expression]:
+    def _present(self, mapped: ColumnMapping, value: Expression, raw: Expression | None) -> list[Expression]:
         """Return what leaves out a row whose required column cannot be read."""
         if mapped.column is None:
             return []
-        raw, family = self._raw(mapped.column)
+        theirs, family = self._raw(mapped.column)
         if mapped.values is not None:
-            return [raw.in_([one for word in mapped.values for one in _spellings(family, word)])]
-        return [raw.is_not(None) if isinstance(value.type, Word) else value.is_not(None)]
+            return [theirs.in_([one for word in mapped.values for one in _spellings(family, word)])]
+        if isinstance(value.type, Instant) and mapped.epoch and raw is not None:
+            return [theirs.between(0, LATEST_SECOND * SCALE[mapped.epoch])]
+        readable = raw is not None or isinstance(value.type, Word)
+        return [theirs.is_not(None) if readable else value.is_not(None)]
 
     def _reading(self, ours: Column[Any], mapped: ColumnMapping) -> Reading:
         if mapped.constant is not None:
@@ -223,7 +227,7 @@ def _whole(raw: Expression, family: Family | None) -> Expression:
 def _instant(raw: Expression, family: Family | None, mapped: ColumnMapping) -> Reading:
     zone = mapped.zone or "UTC"
     if mapped.epoch:
-        number = TextNumber(raw) if family is Family.TEXT else raw
+        number = TextNumber(raw, "wide") if family is Family.TEXT else raw
         back = EpochBack(SCALE[mapped.epoch]) if family in (None, Family.WHOLE) else None
         return type_coerce(EpochTime(number, mapped.epoch), Instant(back)), raw if back else None
     if mapped.format and family in (None, Family.TEXT):
