@@ -16,7 +16,7 @@ from tidings.errors import Retry, Unknown
 # An answer longer than this is cut: error envelopes are a few hundred bytes.
 ANSWER_LIMIT = 64 * 1024
 _EMAIL = re.compile(r"[^\s@<>\"',;:()\[\]]+@[^\s@<>\"',;()\[\]]+")
-_PHONE = re.compile(r"\+?\d[\d \-().]{5,}\d")
+_PHONE = re.compile(r"\+?\d(?:[ \-()]{0,3}\d){6,}")
 
 
 def scrubbed(text: str, limit: int = 160) -> str:

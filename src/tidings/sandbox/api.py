@@ -177,7 +177,7 @@ class Providers:
         count = segments(form.get("Body", "")).count
         document = twilio_rules.record(sid, account, form, datetime.fromtimestamp(at, UTC), count)
         callback = form.get("StatusCallback")
-        ours = dict(parse_qsl((callback or "").partition("?")[2])).get("d", "")
+        ours = _ours(callback or "")
         facts = {"provider": "twilio", "id": sid, "message": ours, "to": form["To"],
                  "sender": form.get("MessagingServiceSid") or form["From"], "title": form.get("Body", "")[:120],
                  "at": at, "arrived": time.time(), "callback": callback, "segments": count}  # fmt: skip
@@ -267,6 +267,21 @@ class Providers:
             case _:
                 pass
         return answer
+
+
+def _ours(callback: str) -> str:
+    """Return our message id from a status callback's address: as it is, or out of the signed token around it."""
+    told = dict(parse_qsl(callback.partition("?")[2])).get("d", "")
+    if len(told) < 40:
+        return told
+    try:
+        said = base64.urlsafe_b64decode(told[1:] + "=" * (-len(told[1:]) % 4))[:-16]
+    except ValueError:
+        return told
+    packed = said[1:]
+    if len(packed) == 16:
+        return packed.hex()
+    return base64.urlsafe_b64encode(packed).decode() if len(packed) == 12 else packed.decode("ascii", "replace")
 
 
 def _cut(request: web.Request) -> web.Response:
