@@ -10,6 +10,7 @@ from tidings.cli.options import HERE, AsJson, AsOf, CampaignName, ProjectDir, in
 from tidings.cli.printing import facts, line, moment, number, status, table, working
 
 if TYPE_CHECKING:
+    from tidings.jobs.explain import EntryTold
     from tidings.jobs.plan import PlanCounts
 
 
@@ -147,16 +148,29 @@ def explain(
         facts(told)
         return
     for entry in told.entries:
-        line(f"{entry.title}  ", f"entered {moment(entry.entered_at, told.zone)}", bold=True)
-        line(f"  {entry.arm.replace('_', ' ')}{f', {entry.variant}' if entry.variant else ''}", dim=True)
-        for message in entry.messages:
-            why = f": {message.reason}" if message.reason else ""
-            line(
-                f"  {message.step} ({message.channel})  due {moment(message.send_at, told.zone)}  {message.status}{why}"
-            )
-            for gate in message.gates:
-                line("    ", status(gate.answer, 5), f"{gate.name:<15}{gate.detail}")
+        _entry(entry, told.zone)
+    if not told.known:
+        line(f"{customer} is not in the customer table.")
     if not told.entries:
         line(f"No campaign has found {customer}.")
     else:
-        line(f"{len(told.entries)} entries. Times are {told.zone}'s ({told.zone_source}).")
+        entries = "1 entry" if len(told.entries) == 1 else f"{len(told.entries)} entries"
+        line(f"{entries}. Times are {told.zone}'s ({told.zone_source}).")
+
+
+def _entry(entry: EntryTold, zone: str) -> None:
+    arm = entry.arm.replace("_", " ") + (f", {entry.variant}" if entry.variant else "")
+    line(entry.title, bold=True)
+    line(
+        f"  entered {moment(entry.entered_at, zone)}; {arm}{'; dry run' if entry.space == 'dry_run' else ''}", dim=True
+    )
+    for message in entry.messages:
+        why = f": {message.reason}" if message.reason else ""
+        channel = {"email": "e-mail", "sms": "SMS"}.get(message.channel, message.channel)
+        line(f"  {message.step} ({channel})  due {moment(message.send_at, zone)}  {message.status}{why}")
+        if message.sentence and not message.gates:
+            line(f"    {message.sentence}", dim=True)
+        for gate in message.gates:
+            line("    ", status(gate.answer, 5), f"{gate.name:<15}", gate.fact)
+        for kind, at in message.did:
+            line(f"    {kind} {moment(at, zone)}", dim=True)

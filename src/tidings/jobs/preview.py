@@ -13,6 +13,7 @@ from tidings.jobs.campaigns import new_id
 from tidings.jobs.detect import about, first_entry, known_step
 from tidings.jobs.facts import Facts
 from tidings.jobs.opening import Opened
+from tidings.jobs.suggest import Suggestions
 from tidings.ledger.dispatching import Due
 from tidings.model.entry import Entry
 from tidings.model.people import Channel, Consent
@@ -100,8 +101,9 @@ def draft(
         entry=entry,
         previous=None,
     )
-    facts = Facts(now, {customer.id: customer}, consents, products=_products(opened, entry, now))
-    return compose.draft(opened, due, one, customer, facts), due
+    facts = Facts(now, consents=consents, products=_products(opened, entry, now))
+    suggested = Suggestions(opened, now).for_entry(entry) if one.detect.type_name == "win_back" else ()
+    return compose.draft(opened, due, one, customer, facts, suggested), due
 
 
 def _products(
