@@ -24,6 +24,8 @@ from tidings.plan.planner import CampaignPlan, PlannedMessage, PlanStep, plan
 from tidings.plan.rules import DEFAULT_QUIET
 from tidings.plan.timing import SendWindow
 
+Work = Iterator[tuple[Entry, Customer]]
+
 NOW = datetime(2026, 3, 8, 6, tzinfo=UTC)  # the night on which American clocks go forward
 PLACES = (
     ("US", "FL", None), ("US", "CA", None), ("US", None, None), ("GB", None, "Europe/London"), ("DE", None, None),
@@ -46,7 +48,7 @@ def campaign(*channels: Channel) -> CampaignPlan:
     )  # fmt: skip
 
 
-def found(entries: int) -> Iterator[tuple[Entry, Customer]]:
+def found(entries: int) -> Work:
     """Yield entries with their customers, all different, spread over places and a day of the clock change."""
     dice = random.Random(1)
     for number in range(entries):
@@ -65,7 +67,7 @@ def ids() -> Callable[[], str]:
     return lambda: f"{next(numbers):032x}"
 
 
-def decide(work: Iterator[tuple[Entry, Customer]], what: CampaignPlan) -> Counter[str]:
+def decide(work: Work, what: CampaignPlan) -> Counter[str]:
     counts: Counter[str] = Counter()
     new_id = ids()
     for entry, customer in work:
@@ -74,7 +76,7 @@ def decide(work: Iterator[tuple[Entry, Customer]], what: CampaignPlan) -> Counte
     return counts
 
 
-def bare(work: Iterator[tuple[Entry, Customer]], what: CampaignPlan) -> int:
+def bare(work: Work, what: CampaignPlan) -> int:
     rows = 0
     new_id = ids()
     for entry, customer in work:
@@ -83,7 +85,19 @@ def bare(work: Iterator[tuple[Entry, Customer]], what: CampaignPlan) -> int:
             to = hmac.digest(PEPPER, (customer.email or "").encode(), "sha256").hex()
             at = entry.entered_at + step.after
             PlannedMessage(
-                new_id(), step.name, step.no, step.channel, to, 0, 0, None, None, at, at, at, step.template  # type: ignore[arg-type]
+                new_id(),
+                step.name,
+                step.no,
+                step.channel,
+                to,
+                0,
+                0,
+                None,
+                None,
+                at,
+                at,
+                at,
+                step.template,  # type: ignore[arg-type]
             )
             rows += 1
     return rows
@@ -95,7 +109,7 @@ def batches(entries: int, size: int = 10_000) -> Iterator[list[tuple[Entry, Cust
         yield batch
 
 
-def timed(entries: int, what: CampaignPlan, run: Callable[[Iterator[tuple[Entry, Customer]], CampaignPlan], object]) -> float:
+def timed(entries: int, what: CampaignPlan, run: Callable[[Work, CampaignPlan], object]) -> float:
     """Return entries a second; making the input is not counted, and no more than one batch of it exists at once."""
     spent = 0.0
     for batch in batches(entries):

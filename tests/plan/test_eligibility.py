@@ -99,7 +99,7 @@ def test_the_fast_path_says_what_libphonenumber_says():
     dice = random.Random(7)
     codes = sorted(phonenumbers.COUNTRY_CODE_TO_REGION_CODE)
     agreed = 0
-    for _ in range(6_000):
+    for _ in range(2_500):
         region = dice.choice(phonenumbers.COUNTRY_CODE_TO_REGION_CODE[dice.choice(codes)])
         kind = dice.choice((0, 1, 3))
         example = phonenumbers.example_number_for_type(region, kind) if region.isalpha() else None
@@ -113,7 +113,7 @@ def test_the_fast_path_says_what_libphonenumber_says():
         assert phone_number(text, None) == theirs
         agreed += theirs is not None
 
-    assert agreed > 1_000
+    assert agreed > 400
 
 
 def test_a_national_number_is_read_in_the_brands_country_when_the_customer_has_none():

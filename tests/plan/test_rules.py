@@ -40,8 +40,9 @@ def sms(country: str, *states: str):
         (("US-NY", "US-FL"), "America/New_York", (2026, 3, 2, 20, 30), False),
     ],
     ids=[
-        "federal evening", "federal end", "florida end", "florida evening", "connecticut morning", "rhode island weekend",
-        "rhode island friday", "texan sunday morning", "texan sunday noon", "texas before its law", "two states",
+        "federal evening", "federal end", "florida end", "florida evening", "connecticut morning",
+        "rhode island weekend", "rhode island friday", "texan sunday morning", "texan sunday noon",
+        "texas before its law", "two states",
     ],
 )  # fmt: skip
 def test_a_text_keeps_the_hours_of_the_nation_and_of_every_candidate_state(states, zone, when, ok):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
-from itertools import product
+from itertools import pairwise, product
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -145,7 +145,7 @@ def test_a_daily_window_opens_exactly_once_on_each_local_day_of_a_year(zone):
         days.append(found.astimezone(ZoneInfo(zone)).date())
         at = found + timedelta(hours=1)
 
-    assert all(later - day == timedelta(days=1) for day, later in zip(days, days[1:], strict=False))
+    assert all(later - day == timedelta(days=1) for day, later in pairwise(days))
 
 
 @pytest.mark.parametrize(

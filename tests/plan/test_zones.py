@@ -32,7 +32,8 @@ def where(**known):
         ({"country": "US", "phone": "(415) 555-1234"}, ("America/Los_Angeles",), ("US-CA",), "US", "area_code"),
         ({"country": "US", "region": "CA", "phone": "+12125551234"}, ("America/Los_Angeles", "America/New_York"),
          ("US-CA", "US-NY"), "US", "region"),
-        ({"country": "GB", "phone": "+12125551234"}, ("America/New_York", "Europe/London"), ("US-NY",), "GB", "area_code"),
+        ({"country": "GB", "phone": "+12125551234"}, ("America/New_York", "Europe/London"), ("US-NY",), "GB",
+         "area_code"),
         ({"country": "CA", "phone": "+19025551234"}, ("America/Halifax",), ("CA-NS", "CA-PE"), "CA", "area_code"),
         ({"country": "AU", "region": "NSW"}, ("Australia/Sydney", "Australia/Broken_Hill", "Australia/Lord_Howe"),
          ("AU-NSW",), "AU", "region"),
@@ -44,8 +45,9 @@ def where(**known):
         ({}, (BRAND,), (), "FI", "brand"),
     ],
     ids=[
-        "chosen zone", "state", "state by name", "area code is a state", "national number", "state and area code differ",
-        "american number abroad", "area code of two provinces", "australian state", "country", "calling code",
+        "chosen zone", "state", "state by name", "area code is a state", "national number",
+        "state and area code differ", "american number abroad", "area code of two provinces",
+        "australian state", "country", "calling code",
         "country of a zone", "no such zone", "no such country", "nothing known",
     ],
 )  # fmt: skip
