@@ -28,13 +28,15 @@ class RealShop:
 
     def fill(self, **rows: Sequence[Mapping[str, Any]]) -> RealShop:
         """Replace everything by these rows; a table given no rows is mapped with all its columns."""
+        dirty = self.held
         self.held = {name: [dict(row) for row in given] for name, given in rows.items()}
         with self.engine.begin() as conn:
-            for table in TABLES.values():
-                conn.execute(table.delete())
+            for name in dirty:
+                conn.execute(TABLES[name].delete())
             for name, given in self.held.items():
-                for row in given:
-                    conn.execute(insert(TABLES[name]).values(row))
+                told = sorted({key for row in given for key in row})
+                if given:
+                    conn.execute(insert(TABLES[name]), [{key: row.get(key) for key in told} for row in given])
         self.map(*self.held)
         return self
 
@@ -76,7 +78,7 @@ def duckdb_shop() -> RealShop:
 
 @pytest.fixture(scope="session")
 def postgres_shop(new_postgres: Callable[[], str]) -> Iterator[RealShop]:
-    engine = create_engine(new_postgres(), connect_args={"options": "-c timezone=UTC"})
+    engine = create_engine(new_postgres(), connect_args={"options": "-c timezone=UTC -c synchronous_commit=off"})
     contract.contract.create_all(engine)
     yield RealShop(engine)
     engine.dispose()

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
-from sqlalchemy import CTE, ColumnElement, Row, Select, case, func, or_, select
+from sqlalchemy import CTE, ColumnElement, Row, Select, case, func, or_, select, union_all
 
 from tidings.detect.base import Trigger
 from tidings.detect.clock import before, effective_at, stamp
@@ -18,7 +18,7 @@ from tidings.detect.interest import last_looks
 from tidings.detect.lookups import in_chunks, skus_now
 from tidings.detect.purchases import with_purchases
 from tidings.detect.steps import Count, Restock, Steps, on_hand, restocks
-from tidings.detect.streams import HAPPENED, WANTED, by_sku, laid_out, one_stream
+from tidings.detect.streams import HAPPENED, LAYOUT, WANTED, by_sku, laid_out, one_stream
 from tidings.fields import Duration, PositiveDuration
 from tidings.model.entry import Entry, Item, Window
 from tidings.model.message import SkipReason
@@ -71,15 +71,18 @@ class BackInStock(Trigger):
         people = identities(tables, window.end)
         history = before(since, self.request_life)
         back = self._back(tables, (history, since, last))
-        parts = [self._counts(tables, back, history, window.end)]
+        counts = self._counts(tables, back, history, window.end)
         bounds = (history, window.end)
+        wants: list[Select[Any]] = []
         if tables.has("stock_requests", "customer_id", "sku", "requested_at"):
-            parts.append(self._waiting(tables, people, back, self._requests(tables, people, back, bounds), bounds))
+            wants.append(self._requests(tables, people, back, bounds))
         if self.viewers and tables.has("product_events", "customer_id", "sku"):
             viewed = (before(since, self.look_back), last)
             looks = last_looks(tables, people, back, viewed, ["viewed", "added"])
-            parts.append(self._waiting(tables, people, back, looks, bounds))
-        return one_stream(*parts)
+            wants.append(select(*laid_out(WANTED, **{c.name: c for c in looks.c if c.name != "price"})))
+        if not wants:
+            return one_stream(counts)
+        return one_stream(counts, self._waiting(tables, people, back, union_all(*wants).cte("wants"), bounds))
 
     def entries(self, shop: Shop, window: Window) -> Iterator[Entry]:
         """Yield one entry per restock and customer, for the request if there is one."""
@@ -152,21 +155,22 @@ class BackInStock(Trigger):
             )
         ).where(or_(ranked.c.old == 0, ranked.c.nth == 1))  # fmt: skip
 
-    def _requests(self, tables: Tables, people: Identities, back: CTE, bounds: tuple[datetime, datetime]) -> CTE:
+    def _requests(
+        self, tables: Tables, people: Identities, back: CTE, bounds: tuple[datetime, datetime]
+    ) -> Select[Any]:
         requests = tables["stock_requests"]
         joined, owner = people.canonical(requests, requests.c.customer_id, "asker")
         optional = {"request_id": "request_id", "market": "market", "until": "expires_at"}
-        rows = select(
-            requests.c.sku, owner.label("customer_id"), requests.c.requested_at.label("since"),
-            *(requests.c[theirs].label(n) for n, theirs in optional.items() if tables.has("stock_requests", theirs)),
-        ).select_from(joined)  # fmt: skip
+        given = {name: requests.c[theirs] for name, theirs in optional.items() if tables.has("stock_requests", theirs)}
+        asked = {"sku": requests.c.sku, "customer_id": owner, "since": requests.c.requested_at}
+        rows = select(*laid_out(WANTED, **asked, **given)).select_from(joined)
         rows = rows.where(
             requests.c.sku.in_(select(back.c.sku)), requests.c.requested_at > bounds[0],
             requests.c.requested_at <= bounds[1],
         )  # fmt: skip
         if tables.has("stock_requests", "cancelled_at"):
             rows = rows.where(or_(requests.c.cancelled_at.is_(None), requests.c.cancelled_at > bounds[1]))
-        return rows.cte("requests")
+        return rows
 
     def _waiting(
         self, tables: Tables, people: Identities, back: CTE, wants: CTE, bounds: tuple[datetime, datetime]
@@ -176,7 +180,7 @@ class BackInStock(Trigger):
         who = (wants.c.customer_id, wants.c.sku)
         rows, bought_at = with_purchases(tables, people, wants, who=who, skus=skus, bounds=bounds)
         rows, goods = with_goods(tables, rows, wants.c.sku, None, bounds[1])
-        told: dict[str, ColumnElement[Any]] = {c.name: c for c in wants.c if c.name != "price"}
+        told: dict[str, ColumnElement[Any]] = {c.name: c for c in wants.c if c.name in LAYOUT}
         told |= {"bought_at": bought_at, "known": goods.known, "active": goods.active}
         query = select(*laid_out(WANTED, **told)).select_from(rows)
         return without_internal(tables, people, query, wants.c.customer_id)

@@ -48,11 +48,11 @@ class BrowseAbandonment(Trigger):
     type_name: ClassVar[str] = "browse_abandonment"
     requires: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "product_events": ("customer_id", "kind", "sku", "occurred_at"),
-        "orders": ("order_id", "ordered_at"),
+        "orders": ("order_id", "customer_id", "ordered_at"),
     }
     uses: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "product_events": ("event_id", "product_id", "cart_id", "quantity", "price", "currency", "received_at"),
-        "orders": ("customer_id", "email", "status"),
+        "orders": ("email", "status"),
         "products": ("sku", "product_id", "active"),
         "stock": ("sku", "quantity", "observed_at"),
         "identities": ("alias", "customer_id", "kind", "valid_from", "valid_to"),

@@ -30,11 +30,11 @@ class CartAbandonment(Trigger):
     type_name: ClassVar[str] = "cart_abandonment"
     requires: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "product_events": ("customer_id", "kind", "sku", "occurred_at"),
-        "orders": ("order_id", "ordered_at"),
+        "orders": ("order_id", "customer_id", "ordered_at"),
     }
     uses: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "product_events": ("event_id", "cart_id", "quantity", "price", "currency", "source", "received_at"),
-        "orders": ("customer_id", "email", "status", "cart_id"),
+        "orders": ("email", "status", "cart_id"),
         "products": ("sku", "active"),
         "stock": ("sku", "quantity", "observed_at"),
         "identities": ("alias", "customer_id", "kind", "valid_from", "valid_to"),

@@ -44,7 +44,7 @@ class Identities:
         """Return ``rows`` joined with the former ids, and the canonical id for ``customer``."""
         if self.former is None:
             return rows, customer
-        former = self.former.alias(name)
+        former = select(self.former).subquery(name)
         joined = rows.outerjoin(former, former.c.alias == customer)
         return joined, func.coalesce(former.c.customer_id, customer)
 

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import CTE, ColumnElement, DateTime, and_, func, null, or_, select, union
 
 from tidings.detect.identity import Identities
+from tidings.errors import WarehouseError
 from tidings.warehouse.contract import DEAD_ORDERS
 from tidings.warehouse.tables import Tables
 
@@ -49,7 +50,8 @@ def live_orders(
     if named is not None and by_address is not None:
         return union(named, by_address).cte("live_orders")
     found = named if named is not None else by_address
-    assert found is not None, "orders: needs customer_id or email"
+    if found is None:
+        raise WarehouseError("warehouse.yaml: tables.orders: needs customer_id, or email with customers.email")
     return found.cte("live_orders")
 
 
