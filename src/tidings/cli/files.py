@@ -48,6 +48,8 @@ def _told(checked: Checked) -> None:
             line("         needs ", ", ".join(one.needs), dim=True)
         if not one.problems and one.better_with:
             line("         better with ", ", ".join(one.better_with), dim=True)
+        for advice in one.advice:
+            line("         advice: ", advice.what, dim=True)
     for place in checked.places:
         line("  ", status("error" if place.trouble else "ok", 7), place.name)
         if place.trouble:

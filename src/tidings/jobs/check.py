@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
-import re
+import asyncio
+import socket
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from tidings.content import lint
-from tidings.content.templates import Library
+from tidings.content import trial
+from tidings.content.templates import SUFFIXES, Library
 from tidings.definitions import Campaign, Mistake, Project, load
 from tidings.definitions.project import SHOP_FILE, WAREHOUSE_FILE
-from tidings.errors import TidingsError
+from tidings.errors import TemplateError, TidingsError
 from tidings.jobs.opening import Opened
 from tidings.model.people import Channel
 from tidings.settings import Connections, EnvConnections, is_local
 from tidings.warehouse.tables import Tables
 
 TEMPLATES = "message_templates"
-_ENDINGS = {Channel.EMAIL: ".mjml", Channel.SMS: ".sms"}
-_PLACE = re.compile(r"^(?P<file>[^:\s]+?)(?::(?P<line>\d+))?: (?P<what>.*)$", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedFile:
-    """One file: its mistakes; for a campaign also the tables it needs and those that would sharpen it."""
+    """One file: its mistakes; for a campaign also the tables it needs and those that would sharpen it.
+
+    ``advice`` is worth following and stops nothing.
+    """
 
     file: str
     problems: tuple[Mistake, ...] = ()
     needs: tuple[str, ...] = ()
     better_with: tuple[str, ...] = ()
+    advice: tuple[Mistake, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,14 @@ class Place:
 
     name: str
     trouble: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What was learned beside the files."""
+
+    places: tuple[Place, ...]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +79,8 @@ def run(folder: Path, connections: Connections | None = None, *, live: bool = Fa
     places: list[Place] = []
     notes: list[str] = []
     try:
-        found += _templates(project, stopping)
+        wrong, better = _templates(project, stopping)
+        found += wrong
         tables = _warehouse(opened, found, places, notes, live=live)
         if tables is not None:
             found += _columns(project, tables)
@@ -75,35 +89,38 @@ def run(folder: Path, connections: Connections | None = None, *, live: bool = Fa
     finally:
         opened.close()
     notes += _reach(project)
-    return _sorted(project, found, stopping, places, notes)
+    return _sorted(project, found, better, stopping, Around(tuple(places), tuple(notes)))
 
 
-def _templates(project: Project, stopping: Mapping[str, set[str]]) -> list[Mistake]:
-    """Return what is wrong with the templates, and note which campaigns each of them stops."""
+def _templates(project: Project, stopping: Mapping[str, set[str]]) -> tuple[list[Mistake], list[Mistake]]:
+    """Return what is wrong with the templates and what might be better; note which campaigns each file stops."""
     if project.shop is None or not (project.folder / TEMPLATES).is_dir():
-        return []
+        return [], []
     library = Library(project.folder / TEMPLATES, project.shop.brand.view())
-    users: dict[tuple[str, Channel], set[str]] = defaultdict(set)
+    variants = sorted({variant for campaign in project.campaigns.values() for variant in campaign.variants})
+    wrong: list[Mistake] = []
+    better: list[Mistake] = []
+    for problem in trial.problems(library, variants=variants):
+        # Its rule begins with the field when the brand's colours are meant.
+        field, colon, rule = problem.rule.partition(": ") if problem.template == SHOP_FILE else ("", "", problem.rule)
+        line = None if problem.template == SHOP_FILE else problem.line
+        mistake = Mistake(problem.template, field if colon else "", line, rule or field, problem.found)
+        (wrong if problem.level == "error" else better).append(mistake)
+    broken = {mistake.file for mistake in wrong}
     for campaign in project.campaigns.values():
         for channel, name in campaign.templates():
-            users[(name, channel)].add(campaign.name)
-    found: dict[Mistake, None] = {}
-    for name, channel in library.names():
-        file = f"{TEMPLATES}/{name}{_ENDINGS[channel]}"
-        for problem in lint.problems(library, name, channel):
-            mistake = _located(str(problem), file)
-            found[mistake] = None
-            stopping[mistake.file] |= users[(name, channel)]
-    return list(found)
+            for file in broken & _sources(library, name, channel):
+                stopping[file].add(campaign.name)
+    return wrong, better
 
 
-def _located(text: str, file: str) -> Mistake:
-    """Return a problem told as "file:line: what" as a mistake."""
-    place = _PLACE.match(text)
-    if place is None or not place["file"].endswith((".mjml", ".sms")):
-        return Mistake(file, "", None, text)
-    where = place["file"] if place["file"].startswith(TEMPLATES) else f"{TEMPLATES}/{place['file']}"
-    return Mistake(where, "", int(place["line"]) if place["line"] else None, place["what"])
+def _sources(library: Library, name: str, channel: Channel) -> set[str]:
+    """Return the files a message is made of; of one that does not compile, itself and every shared part."""
+    try:
+        return set(library.template(name, channel).sources)
+    except TemplateError:
+        parts = {path.relative_to(library.folder.parent).as_posix() for path in library.folder.rglob("_*/*")}
+        return {f"{library.folder.name}/{name}{SUFFIXES[channel]}", *parts}
 
 
 def _warehouse(
@@ -153,7 +170,7 @@ def _live(opened: Opened) -> list[Place]:
     if opened.project.shop is not None:
         for channel in Channel:
             choice = getattr(opened.settings.providers, channel.value)
-            tried.append((f"{channel.value} by {choice.name}", lambda channel=channel: _reachable(opened, channel)))
+            tried.append((f"{channel.value} by {choice.name}", partial(_reachable, opened, channel)))
     return [_tried(name, attempt) for name, attempt in tried]
 
 
@@ -168,16 +185,11 @@ def _tried(name: str, attempt: Callable[[], object]) -> Place:
 
 
 def _reachable(opened: Opened, channel: Channel) -> None:
-    """Ask the provider's door, without sending anything and without using the key."""
-    import asyncio
-
+    """Knock at the provider's door, without sending anything and without using the key."""
     provider = opened.provider(channel)
     asyncio.run(provider.close())
     base_url = getattr(opened.settings.providers, channel.value).base_url
     if base_url is not None:
-        import socket
-        from urllib.parse import urlsplit
-
         parts = urlsplit(base_url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
         socket.create_connection((parts.hostname or "", port), timeout=3).close()
@@ -197,26 +209,33 @@ def _reach(project: Project) -> list[str]:
 def _sorted(
     project: Project,
     found: list[Mistake],
+    better: list[Mistake],
     stopping: Mapping[str, set[str]],
-    places: list[Place],
-    notes: list[str],
+    around: Around,
 ) -> Checked:
-    by_file: dict[str, list[Mistake]] = defaultdict(list)
-    for mistake in found:
-        by_file[mistake.file].append(mistake)
+    by_file, advised = _by_file(found), _by_file(better)
     campaigns = {_file_of(project, one): one for one in project.campaigns.values()}
     files = [SHOP_FILE, WAREHOUSE_FILE, *project.files]
-    files += sorted(file for file in by_file if file not in files)
+    files += sorted(file for file in {*by_file, *advised} if file not in files)
     everything = project.shop is None or project.warehouse is None or bool(by_file[WAREHOUSE_FILE])
     stopped = {Path(file).stem for file in project.files if everything or by_file[file]}
     stopped |= {name for file, names in stopping.items() if by_file[file] for name in names}
     return Checked(
-        tuple(_checked(file, by_file[file], campaigns.get(file)) for file in files),
-        tuple(places),
+        tuple(
+            replace(_checked(file, by_file[file], campaigns.get(file)), advice=tuple(advised[file])) for file in files
+        ),
+        around.places,
         tuple(name for name in (Path(file).stem for file in project.files) if name not in stopped),
         tuple(sorted(stopped)),
-        tuple(notes),
+        around.notes,
     )
+
+
+def _by_file(mistakes: list[Mistake]) -> dict[str, list[Mistake]]:
+    found: dict[str, list[Mistake]] = defaultdict(list)
+    for mistake in mistakes:
+        found[mistake.file].append(mistake)
+    return found
 
 
 def _checked(file: str, problems: list[Mistake], campaign: Campaign | None) -> CheckedFile:
