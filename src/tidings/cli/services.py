@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -37,22 +40,64 @@ def web(
     project: ProjectDir = HERE,
 ) -> None:
     """Serve what providers and recipients reach: webhooks, clicks, unsubscribe."""
-    from tidings.web import serve
+    import uvicorn
 
-    serve.run(project, host=host, port=port)
+    from tidings.jobs.opening import open_project
+    from tidings.web.public import public_app
+
+    with open_project(project) as opened:
+        opened.ledger.check()
+        at = _port_of(opened.settings.public_url, 8090) if port is None else port
+        line(f"Listening on http://{host}:{at} for {opened.settings.public_url}. Ctrl-C stops.")
+        # Addresses hold tokens, so no access log; the proxy in front tells the scheme and the client.
+        uvicorn.run(public_app(opened), host=host, port=at, access_log=False, log_level="warning", server_header=False)
 
 
 def sandbox(
     port: Port = None,
-    deliver: Annotated[
-        bool, typer.Option("--deliver/--no-deliver", help="Report accepted messages as delivered.")
-    ] = True,
+    deliver: Annotated[bool, typer.Option("--deliver/--no-deliver", help="Report messages as delivered.")] = True,
     project: ProjectDir = HERE,
 ) -> None:
     """Stand in for SendGrid and Twilio on this machine, with an inbox page."""
-    from tidings.sandbox import serve
+    from tidings.errors import DefinitionError
+    from tidings.jobs.opening import open_project
+    from tidings.sandbox.api import Accounts
+    from tidings.sandbox.server import ACCOUNT_SID, AUTH_TOKEN, Sandbox
 
-    serve.run(project, port=port, deliver=deliver)
+    with open_project(project) as opened:
+        settings, keys = opened.settings, opened.secrets
+        if settings.production:
+            raise DefinitionError("tidings.yaml: production: must be false for the sandbox; found true")
+        at = _port_of(settings.providers.email.base_url, 8095) if port is None else port
+        stand_in = Sandbox(
+            opened.project.folder / ".tidings" / "sandbox",
+            port=at,
+            public_url=settings.public_url,
+            deliver=deliver,
+            accounts=Accounts(ACCOUNT_SID, keys.twilio_auth_token or AUTH_TOKEN),
+            signing_key=keys.sandbox_key,
+        )
+    try:
+        with stand_in:
+            line(f"The inbox is at {stand_in.url}. Ctrl-C stops.")
+            line("Providers: base_url: ", stand_in.url, dim=True)
+            line('AIRFLOW_CONN_SENDGRID=\'{"conn_type": "tidings_sendgrid", "password": "SG.sandbox"}\'', dim=True)
+            line(f"Twilio: account {ACCOUNT_SID}, its token is made in .tidings/secrets.json", dim=True)
+            _until_told()
+    except OSError as trouble:
+        raise DefinitionError(f"sandbox: port {at} must be free; found {trouble.strerror or trouble}") from None
+
+
+def _until_told() -> None:
+    """Wait for Ctrl-C or a TERM signal."""
+    told = threading.Event()
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, lambda *_: told.set())
+    told.wait()
+
+
+def _port_of(url: str | None, otherwise: int) -> int:
+    return (urlsplit(url).port if url else None) or otherwise
 
 
 def demo(
