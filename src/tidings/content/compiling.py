@@ -10,8 +10,8 @@ from html import unescape
 from inscriptis import get_text
 from inscriptis.css_profiles import STRICT_CSS_PROFILE
 from inscriptis.html_properties import Display
-from inscriptis.model.html_element import HtmlElement
 from inscriptis.model.config import ParserConfig
+from inscriptis.model.html_element import HtmlElement
 from markupsafe import escape
 from mjml import mjml2html
 

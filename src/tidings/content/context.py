@@ -199,7 +199,8 @@ def _total(
         product = products.get(item.sku)
         if product is None:
             continue
-        price, currency = (product.price, product.currency) if product.price is not None else (item.price, item.currency)
+        known = product if product.price is not None else item
+        price, currency = known.price, known.currency
         if price is None or not currency:
             return None, False
         amount += price * item.quantity

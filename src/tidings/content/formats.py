@@ -32,7 +32,9 @@ def notation(locale: str | None, country: str | None, language: str) -> str:
     if own is not None and own.language == language:
         return str(own if own.territory or not country else _parsed(f"{language}_{country.upper()}") or own)
     territory = country or (own.territory if own is not None else None)
-    for tag in (f"{language}_{territory.upper()}" if territory else language, language, "en"):
+    # Where a language is not at home, its world form: Latvians read "8 March" in English, not "March 8".
+    abroad = (f"{language}_{territory.upper()}", f"{language}_001") if territory else ()
+    for tag in (*abroad, language, "en"):
         found = _parsed(tag)
         if found is not None:
             return str(found)
@@ -42,10 +44,13 @@ def notation(locale: str | None, country: str | None, language: str) -> str:
 def _parsed(tag: str | None) -> Locale | None:
     if not tag or len(tag) > 35:
         return None
+    tag = tag.replace("-", "_").split(".")[0]
     try:
-        return Locale.parse(tag.replace("-", "_").split(".")[0])
+        found = Locale.parse(tag)
     except (UnknownLocaleError, ValueError, TypeError):
         return None
+    # Babel guesses a near relative of a locale it does not know (en_LV becomes en_US); a guess is not an answer.
+    return found if found.territory is None or found.territory in tag else None
 
 
 @lru_cache(maxsize=512)
@@ -55,7 +60,7 @@ def zone(name: str | None, fallback: str) -> tzinfo:
         try:
             if tag:
                 return ZoneInfo(tag)
-        except (OSError, ValueError):
+        except (KeyError, OSError, ValueError):
             continue  # unknown to this system, or not a zone at all: the next best clock
     return UTC
 

@@ -53,7 +53,7 @@ def _shown(context: Context, value: Any) -> Any:
         return value if value.isprintable() else type(value)(readable(value))
     if value is None:
         raise Overdone('prints a value that is missing for this customer; write {{ value or "..." }}')
-    if isinstance(value, _PRINTED) or isinstance(value, Undefined) or hasattr(value, "__html__"):
+    if isinstance(value, (*_PRINTED, Undefined)) or hasattr(value, "__html__"):
         return value
     raise Overdone(f"prints a {type(value).__name__}; only text and numbers can be printed")
 
@@ -130,11 +130,23 @@ class Guarded(ImmutableSandboxedEnvironment):
             return obj[attribute] if attribute in obj else self.undefined(obj=obj, name=attribute)
         return super().getattr(obj, attribute)
 
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        found = super().getitem(obj, argument)
+        if isinstance(found, Undefined):
+            # The key may be a customer's word; a place in a list is not.
+            where = f"place {argument}" if isinstance(argument, int) else "that key"
+            return self.undefined(f"a {type(obj).__name__} has nothing at {where}")
+        return found
+
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         # Python methods multiply text ("a".ljust(10**9)) and leak formats; filters do what templates need.
         if callable(value) and not isinstance(obj, LoopContext):
             return False
         return super().is_safe_attribute(obj, attr, value)
+
+    def wrap_str_format(self, value: Any) -> None:
+        """Refuse ``str.format`` like every other method; Jinja's own wrapper lets "{:>1000000000}" through."""
+        return
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         if operator == "%" and isinstance(left, str):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -55,6 +55,9 @@ class Block:
     place: Place
 
 
+_Nodes = Sequence["Piece | Block"]
+
+
 @dataclass(frozen=True, slots=True)
 class Sources:
     """One message's files, joined. ``frame`` is None for a file that extends nothing.
@@ -77,7 +80,7 @@ def read(folder: Path, name: str) -> Sources:
     root = Place(_shown(folder, name), 1)
     tree, parent = _split(_tree(folder, name, files, root))
     if parent is None:
-        return Sources((), None, {}, _kept(files), tuple(_flat(tree, {}, root)), root)
+        return Sources((), None, {}, _kept(files), tuple(_flat(tree, {})), root)
     prelude = tuple(n for n in tree if isinstance(n, Piece) and n.kind == "stmt" and n.body.split()[0] == "set")
     filled = {n.name: n for n in tree if isinstance(n, Block)}
     for stray in (n for n in tree if isinstance(n, Piece) and n not in prelude and n.body.strip()):
@@ -86,8 +89,8 @@ def read(folder: Path, name: str) -> Sources:
     if further is not None:
         raise TemplateError(f"{further[1]}: a layout may not extend another layout")
     known = set(_names(frame))
-    parts = {name: tuple(_flat(b.children, {}, b.place)) for name, b in filled.items() if name not in known}
-    return Sources(prelude, tuple(_flat(frame, filled, root)), parts, _kept(files), root=root)
+    parts = {name: tuple(_flat(b.children, {})) for name, b in filled.items() if name not in known}
+    return Sources(prelude, tuple(_flat(frame, filled)), parts, _kept(files), root=root)
 
 
 def _kept(files: dict[str, str]) -> tuple[tuple[str, str], ...]:
@@ -177,18 +180,18 @@ def _literal(text: str, place: Place) -> Iterator[Piece]:
         yield Piece("text", text, place)
 
 
-def _flat(nodes: tuple[Piece | Block, ...] | list[Piece | Block], filled: Mapping[str, Block], at: Place) -> list[Piece]:
+def _flat(nodes: _Nodes, filled: Mapping[str, Block]) -> list[Piece]:
     pieces: list[Piece] = []
     for node in nodes:
         if isinstance(node, Piece):
             pieces.append(node)
             continue
-        own = _flat(node.children, filled, node.place)
+        own = _flat(node.children, filled)
         override = filled.get(node.name)
         if override is None:
             pieces.extend(own)
             continue
-        for piece in _flat(override.children, filled, override.place):
+        for piece in _flat(override.children, filled):
             if piece.kind == "expr" and piece.body.replace(" ", "") == "super()":
                 pieces.extend(own)
             else:
@@ -196,7 +199,7 @@ def _flat(nodes: tuple[Piece | Block, ...] | list[Piece | Block], filled: Mappin
     return pieces
 
 
-def _names(nodes: tuple[Piece | Block, ...] | list[Piece | Block]) -> Iterator[str]:
+def _names(nodes: _Nodes) -> Iterator[str]:
     for node in nodes:
         if isinstance(node, Block):
             yield node.name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
@@ -29,7 +29,7 @@ LARGEST_HTML = 80_000  # bytes; Gmail clips a message at 102 KB
 LARGEST_TEXT = 60_000  # bytes
 LONGEST_SUBJECT = 200
 
-_SUFFIXES = {Channel.EMAIL: ".mjml", Channel.SMS: ".sms"}
+SUFFIXES = {Channel.EMAIL: ".mjml", Channel.SMS: ".sms"}
 _BETWEEN = "\x1e"
 _NAME = re.compile(r"^[A-Za-z0-9][\w-]*(?:/[A-Za-z0-9][\w-]*)*$")
 _GAPS = re.compile(r"\n{3,}")
@@ -51,7 +51,7 @@ class Template:
     """One message, compiled. ``hash`` changes whenever any file it is made of does; ``sources`` are those files."""
 
     def __init__(
-        self, name: str, channel: Channel, hash: str, sources: tuple[str, ...], parts: Mapping[str, _Part]
+        self, name: str, channel: Channel, hash: str, sources: tuple[str, ...], parts: Mapping[str, Part]
     ) -> None:
         self.name = name
         self.channel = channel
@@ -83,15 +83,15 @@ class Template:
         return Rendered(subject, preheader, html, text, links.targets, self.hash)
 
     def _too(self, what: str) -> TemplateError:
-        return TemplateError(f"{self.sources[0]}: {what}")
+        return TemplateError(f"{self.sources[0]}:1: {what}")
 
 
-class _Part:
+class Part:
     """One Jinja template made of a message's pieces, and the way back from its lines to the files."""
 
     def __init__(self, compiled: compiling.Compiled, environment: Guarded) -> None:
-        self._compiled = compiled
-        self.source = compiled.source
+        self.compiled = compiled
+        self.environment = environment
         try:
             self._template: JinjaTemplate = environment.from_string(compiled.source)
         except TemplateSyntaxError as error:
@@ -113,16 +113,14 @@ class _Part:
     def _place(self, trace: TracebackType | None) -> source.Place:
         line = None
         while trace is not None:
-            if trace.tb_frame.f_globals.get("__name__") is None and "__jinja_template__" in trace.tb_frame.f_globals:
-                line = self._template.get_corresponding_lineno(trace.tb_lineno)
-            elif trace.tb_frame.f_code.co_filename == self._template.filename:
+            if trace.tb_frame.f_globals.get("__jinja_template__") is self._template:
                 line = self._template.get_corresponding_lineno(trace.tb_lineno)
             trace = trace.tb_next
-        return self._compiled.place(line)
+        return self.compiled.place(line)
 
 
 class Library:
-    """The templates of one project and the brand they speak for. Compiled templates are kept until a file changes."""
+    """The templates of one project and the brand they speak for. Compiled templates are kept for its life."""
 
     def __init__(self, folder: Path, brand: BrandView) -> None:
         self.folder = folder
@@ -134,7 +132,7 @@ class Library:
     def names(self) -> list[tuple[str, Channel]]:
         """Return every message template in the folder; what begins with an underscore is a part, not a message."""
         found = []
-        for channel, suffix in _SUFFIXES.items():
+        for channel, suffix in SUFFIXES.items():
             for path in sorted(self.folder.rglob(f"*{suffix}")):
                 relative = path.relative_to(self.folder)
                 if not any(part.startswith(("_", ".")) for part in relative.parts):
@@ -151,7 +149,7 @@ class Library:
     def _compiled(self, name: str, channel: Channel) -> Template:
         if not _NAME.match(name):
             raise TemplateError(f"{self.folder.name}: a template is named folder/name without suffix; found {name!r}")
-        read = source.read(self.folder, name + _SUFFIXES[channel])
+        read = source.read(self.folder, name + SUFFIXES[channel])
         parts = self._sms_parts(read) if channel is Channel.SMS else self._email_parts(read)
         digest = hashlib.sha256()
         for file, content in read.files:
@@ -161,13 +159,13 @@ class Library:
         sources = (first, *(file for file in others if file != first))
         return Template(name, channel, digest.hexdigest(), sources, parts)
 
-    def _sms_parts(self, read: source.Sources) -> dict[str, _Part]:
+    def _sms_parts(self, read: source.Sources) -> dict[str, Part]:
         if read.frame is not None:
             raise TemplateError(f"{read.root}: a text message extends no layout")
         pieces = compiling.plain(read.whole, self.brand)
-        return {"plain": _Part(compiling.joined([pieces], ""), self._plain)}
+        return {"plain": Part(compiling.joined([pieces], ""), self._plain)}
 
-    def _email_parts(self, read: source.Sources) -> dict[str, _Part]:
+    def _email_parts(self, read: source.Sources) -> dict[str, Part]:
         if read.frame is None:
             raise TemplateError(f'{read.root}: an e-mail begins with {{% extends "_layouts/brand.mjml" %}}')
         for needed in ("subject", "preheader"):
@@ -185,7 +183,7 @@ class Library:
         ]
         words[0] = [*read.prelude, *words[0]]
         html = compiling.html(read.prelude, read.frame, self.brand)
-        return {"plain": _Part(compiling.joined(words, _BETWEEN), self._plain), "html": _Part(html, self._html)}
+        return {"plain": Part(compiling.joined(words, _BETWEEN), self._plain), "html": Part(html, self._html)}
 
 
 def _texted(text: str) -> str:
@@ -236,7 +234,7 @@ def _safe_url(url: str) -> str:
 
 
 # What a template may write after "|" besides Jinja's own harmless filters; docs/templates.md tells of each.
-FILTERS = {
+FILTERS: dict[str, Callable[..., Any]] = {
     "tracked": _tracked, "safe_url": _safe_url, "date": _date, "weekday": _weekday, "month": _month, "clock": _clock,
     "money": _money, "gsm": sms.gsm,
 }  # fmt: skip
