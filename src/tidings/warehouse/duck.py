@@ -112,6 +112,19 @@ def _prepared(shared: duckdb.DuckDBPyConnection, name: str, files: FileSource, f
     return os.path.dirname(fixed) + "/"
 
 
+def set_aside(database: Database, folder: Path) -> dict[str, int]:
+    """Return, per view over CSV files, how many lines have too few or too many fields."""
+    found = {}
+    for name, files in database.files.items():
+        if files.csv is None:
+            continue
+        with duckdb.connect(":memory:") as connection:
+            connection.execute(f"SELECT count(*) FROM {scan(files, folder, rejects=True)}")  # noqa: S608
+            row = connection.execute("SELECT count(DISTINCT (file_id, line)) FROM reject_errors").fetchone()
+        found[name] = int(row[0]) if row else 0
+    return found
+
+
 def scan(files: FileSource, folder: Path, rejects: bool = False) -> str:
     """Return the table function that reads the files; a name that begins with a dot or _ is still being written."""
     path = os.path.abspath(folder / files.pattern)

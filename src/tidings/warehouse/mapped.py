@@ -282,7 +282,7 @@ def _text(raw: Expression, family: Family | None) -> Reading:
         case Family.WHOLE:
             return type_coerce(cast(raw, String), Word(NumberBack())), raw
         case Family.FLOAT:
-            return type_coerce(WholeText(raw), Word(NumberBack())), raw
+            return type_coerce(WholeText(raw), Word(NumberBack(largest=2**53, only_whole=False))), raw
     return type_coerce(cast(raw, String), Word()), None
 
 

@@ -6,6 +6,7 @@ the raw column beside the converted one, and these types translate the value bac
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -94,17 +95,17 @@ class WordsBack:
 class NumberBack:
     """An id that is a number in the shop; a text that is no such number finds nothing."""
 
+    largest: int = 2**63 - 1
+    only_whole: bool = True
     widened: bool = False
 
     def comparison(self, op: Callable[..., Any], value: Any, raw: Raw) -> Raw | None:
-        """Look for the numbers among the ids, written without zeros or signs in front."""
-        said = [value] if op is operators.eq else value
-        numbers = [int(one) for one in said if _is_number(one)]
+        """Look for the numbers among the ids, written as the database writes them; None if one might be told apart."""
+        said = [value] if op is operators.eq else list(value)
+        numbers = [int(one) for one in said if re.fullmatch(r"0|-?[1-9][0-9]{0,18}", one)]
+        if any(abs(one) > self.largest for one in numbers) or (not self.only_whole and len(numbers) < len(said)):
+            return None
         return raw.in_(numbers) if numbers else false()
-
-
-def _is_number(text: object) -> bool:
-    return isinstance(text, str) and text.isascii() and text.isdigit() and str(int(text)) == text and len(text) < 16
 
 
 def _pushed(column: Any, backward: Backward, op: Callable[..., Any], values: tuple[Any, ...]) -> Raw | None:

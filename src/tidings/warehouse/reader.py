@@ -164,6 +164,10 @@ class Warehouse:
         except (SQLAlchemyError, duckdb.Error) as error:
             raise WarehouseError(_told(error, self.kind)) from None
 
+    def set_aside(self) -> dict[str, int]:
+        """Return, per CSV file of the mapping, how many of its lines cannot be read and are left out."""
+        return duck.set_aside(self.mapping.database, self.folder)
+
     def describe(self) -> list[checks.Problem]:
         """Return every problem of the mapping against the real tables: place, rule and what was found."""
         return checks.problems(self.mapping, self.shapes)
