@@ -1,0 +1,111 @@
+"""A small project with one sent e-mail, one sent text and something still planned, behind the public web service."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, select
+from starlette.testclient import TestClient
+
+from tidings.jobs.opening import Opened, ledger_url, open_project
+from tidings.ledger import schema
+from tidings.ledger.store import migrate
+from tidings.plan.eligibility import address_hash
+from tidings.sandbox.signing import Signer as SandboxSigner
+from tidings.settings import EnvConnections
+from tidings.web.public import public_app
+
+SENT = datetime(2026, 11, 20, 9, tzinfo=UTC)
+MAIL, TEXT, NEXT = "0a" * 16, "0b" * 16, "0c" * 16
+PHONE = "+358401234567"
+_YAML = """
+shop: fenmark
+brand: {name: Fenmark, legal_name: Fenmark Oy, postal_address: "Kajokatu 1, 00100 Helsinki, Finland",
+        url: "https://fenmark.example", zone: Europe/Helsinki, currency: EUR, country: FI}
+senders: {email: {from: hello@fenmark.example}, sms: {from: "+15550001111"}}
+providers: {email: {name: sendgrid}, sms: {name: twilio}}
+public_url: http://127.0.0.1:8090
+"""
+
+
+@dataclass
+class Shop:
+    """The service and what stands behind it."""
+
+    opened: Opened
+    client: TestClient
+    signs: SandboxSigner
+
+    def rows(self, table: Any) -> list[Any]:
+        with self.opened.ledger.reading() as conn:
+            return list(conn.execute(select(table)).mappings())
+
+    def status(self, message_id: str) -> tuple[str, str | None]:
+        (row,) = [row for row in self.rows(schema.messages) if row["id"] == message_id]
+        return row["status"], row["reason"]
+
+    def closed(self) -> set[tuple[str, str, str]]:
+        found = self.rows(schema.suppressions)
+        return {(row["subject"].partition(":")[0], row["channel"], row["reason"]) for row in found}
+
+    def events(self, *events: dict[str, Any]) -> Any:
+        body = json.dumps([{"timestamp": int(SENT.timestamp()) + 60, "d": MAIL, **event} for event in events]).encode()
+        headers = self.signs.sendgrid(body, str(int(datetime.now(UTC).timestamp())))
+        return self.client.post("/webhooks/sendgrid", content=body, headers=headers)
+
+    def twilio(self, path: str, **form: str) -> Any:
+        headers = self.signs.twilio(f"http://127.0.0.1:8090{path}", form)
+        return self.client.post(path, data=form, headers=headers)
+
+
+def _message(message_id: str, channel: str, status: str, hashed: str) -> dict[str, Any]:
+    return {
+        "id": message_id, "entry_id": f"e{message_id}"[:32], "space": "live", "campaign": "cart", "step": "one",
+        "step_no": 0, "channel": channel, "customer_id": "c1", "address_hash": hashed, "shard": 0, "priority": 50,
+        "held_out": False, "status": status, "send_at": SENT, "first_send_at": SENT,
+        "expires_at": SENT + timedelta(days=30), "sending_at": SENT if status == "sent" else None,
+        "sent_at": SENT if status == "sent" else None, "attempt": 0, "deferrals": 0,
+    }  # fmt: skip
+
+
+def _fill(opened: Opened) -> None:
+    pepper = opened.secrets.pepper
+    mail, phone = address_hash("ann@example.com", pepper), address_hash(PHONE, pepper)
+    told = [
+        _message(MAIL, "email", "sent", mail), _message(TEXT, "sms", "sent", phone),
+        _message(NEXT, "email", "planned", mail), _message("0d" * 16, "sms", "planned", phone),
+    ]  # fmt: skip
+    with opened.ledger.writing() as conn:
+        for one in told:
+            conn.execute(insert(schema.entries).values(
+                id=one["entry_id"], space="live", campaign="cart", entry_key=one["id"], customer_id="c1", sku="",
+                anchor_at=SENT, entered_at=SENT, planned_at=SENT, arm="treated", variant="", seen="{}", run_id="r",
+            ))  # fmt: skip
+            conn.execute(insert(schema.messages).values(**one))
+        urls = json.dumps(["https://fenmark.example/cart", "https://fenmark.example/lamp?utm_source=tidings"])
+        conn.execute(insert(schema.message_links).values(message_id=MAIL, urls=urls, tracked=True))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def shop(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    """The public web service over a real ledger, each kind in turn."""
+    monkeypatch.setenv("TIDINGS_LINK_KEYS", "7:" + b64encode(bytes(32)).decode())
+    yaml = _YAML
+    if request.param == "postgresql":
+        yaml += f'ledger: {{url: "{request.getfixturevalue("postgres_url")}"}}\n'
+    (tmp_path / "tidings.yaml").write_text(yaml)
+    (tmp_path / "warehouse.yaml").write_text("database: {kind: parquet, path: .}\ntables: {}\n")
+    connections = EnvConnections({})
+    with open_project(tmp_path, connections) as opened:
+        migrate(ledger_url(opened.project, connections))
+        _fill(opened)
+        signs = SandboxSigner(opened.secrets.twilio_auth_token or "", opened.secrets.sandbox_key)
+        with TestClient(public_app(opened), base_url="http://127.0.0.1:8090", follow_redirects=False) as client:
+            yield Shop(opened, client, signs)
