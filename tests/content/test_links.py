@@ -57,7 +57,7 @@ def test_an_old_key_keeps_reading_after_rotation_and_a_removed_one_does_not() ->
 def test_a_click_token_does_not_unsubscribe() -> None:
     signer = Signer({"a": OLD})
 
-    assert {signer.read(signer.click(SHORT_ID, n)).kind for n in range(120)} == {TokenKind.CLICK}  # type: ignore[union-attr]  # noqa: E501
+    assert {signer.read(signer.click(SHORT_ID, n)).kind for n in range(120)} == {TokenKind.CLICK}  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from html import unescape
 
 from inscriptis import get_text
 from inscriptis.css_profiles import STRICT_CSS_PROFILE
@@ -250,8 +249,3 @@ def _literal_source(text: str) -> str:
     if "{{" not in text and "{%" not in text and "{#" not in text:
         return text
     return "".join("{{'{'}}" if c == "{" else c for c in text)
-
-
-def words_of(markup: str) -> str:
-    """Return the words of a piece of HTML, for messages to people."""
-    return unescape(re.sub(r"<[^>]*>", " ", markup))

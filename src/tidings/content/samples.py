@@ -64,7 +64,9 @@ def edges(brand: BrandView) -> list[Sample]:
     found += [Sample(what, usual.customer, _entry(these), _offer(these)) for what, these in products.items()]
     strange = Customer("sample", first_name="Ann", locale="xx_unknown", country="XYZ", zone="Mars/Olympus")
     found.append(replace(usual, name="unknown locale and zone", customer=strange, usual=False))
-    old = replace(usual.entry, anchor_at=NOW - timedelta(days=800), items=(Item(lamp.sku, seen_at=NOW),))
+    old = replace(
+        usual.entry, anchor_at=NOW - timedelta(days=800), items=(Item(lamp.sku, seen_at=NOW),), facts={"waited": "view"}
+    )
     found.append(Sample("two years ago, nothing to suggest", usual.customer, old, Offer({lamp.sku: lamp})))
     return found
 
