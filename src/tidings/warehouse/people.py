@@ -19,6 +19,7 @@ from tidings.warehouse.tables import Shop
 MOST_IDS = 10_000
 # Ids that were merged into one another; a longer chain is a mistake in the shop's data.
 _MOST_MERGES = 5
+_CHANNELS = frozenset(str(one) for one in Channel)
 _FIELDS = ("email", "phone", "first_name", "last_name", "locale", "country", "region", "zone")
 _ATTRIBUTES = ("zone_source", "segment", "is_internal")
 
@@ -93,7 +94,7 @@ def consents(shop: Shop, ids: Iterable[str]) -> list[Consent]:
     found = []
     for some in _portions(owners):
         for row in shop.stream(select(*wanted).where(table.c.customer_id.in_(some))):
-            if row.channel in Channel and row.status is not None:
+            if row.channel in _CHANNELS and row.status is not None:
                 granted = row.status == "granted"
                 who = owners[row.customer_id]
                 found.append(Consent(who, Channel(row.channel), row.purpose, granted, row.occurred_at))

@@ -24,7 +24,6 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.exc import DBAPIError, NoSuchTableError, SQLAlchemyError
-from sqlalchemy.sql import visitors
 
 from tidings.errors import WarehouseError
 from tidings.warehouse import checks, duck, mapped
@@ -138,7 +137,7 @@ class Warehouse:
         """
         if not isinstance(query, Select | CompoundSelect):
             raise TypeError(f"a warehouse takes one SELECT; found {type(query).__name__}")
-        for part in visitors.iterate(query):
+        for part in _parts(query):
             if getattr(part, "is_dml", False) or getattr(part, "_for_update_arg", None) is not None:
                 raise TypeError("a warehouse takes one SELECT; found one that writes or locks")
         return self._rows(query, batch)
@@ -171,6 +170,19 @@ class Warehouse:
     def describe(self) -> list[checks.Problem]:
         """Return every problem of the mapping against the real tables: place, rule and what was found."""
         return checks.problems(self.mapping, self.shapes)
+
+
+def _parts(query: Select[Any] | CompoundSelect[Any]) -> Iterator[Any]:
+    """Yield every part of a query once: a step that many others use is walked once, not once a use."""
+    seen: set[int] = set()
+    waiting: list[Any] = [query]
+    while waiting:
+        part = waiting.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        yield part
+        waiting.extend(part.get_children())
 
 
 def _inspected(connection: Connection, name: str) -> Shape | None:
