@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidings.channels.rate import Bucket, Pace
@@ -16,6 +16,7 @@ from tidings.errors import Retry
     rate=st.floats(0.1, 1000), burst=st.floats(1, 50),
     gaps=st.lists(st.floats(0, 5), min_size=1, max_size=60),
 )  # fmt: skip
+@settings(deadline=None)
 def test_no_stretch_of_time_carries_more_than_its_rate_and_one_burst(
     rate: float, burst: float, gaps: list[float]
 ) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidings.channels.sendgrid import events, verified
@@ -122,6 +122,7 @@ _names = ["event", "d", "sg_event_id", "sg_message_id", "timestamp", "reason", "
         max_size=4,
     )
 )  # fmt: skip
+@settings(max_examples=60, deadline=None)
 def test_no_event_breaks_the_reader(told: list[dict[str, Any]]) -> None:
     body = json.dumps(told).encode()
     try:

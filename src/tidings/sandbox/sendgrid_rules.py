@@ -45,6 +45,10 @@ def problems(body: Any, now: float) -> list[Problem]:
 def _problems(body: dict[str, Any], now: float) -> Iterator[Problem]:
     for name in body.keys() - _TOP:
         yield name, f"additional property {name} is not allowed"
+    yield from _nulls("", body)
+    for name in ("template_id", "batch_id"):
+        if not isinstance(body.get(name, ""), str):
+            yield name, _type("string", body[name])
     yield from _sender(body)
     yield from _personalizations(body, now)
     yield from _content(body)
@@ -64,6 +68,12 @@ def _problems(body: dict[str, Any], now: float) -> Iterator[Problem]:
         yield from _tracking(tracking)
     if body.get("mail_settings") is not None and not isinstance(body["mail_settings"], dict):
         yield "mail_settings", _type("object", body["mail_settings"])
+
+
+def _nulls(place: str, given: dict[str, Any]) -> Iterator[Problem]:
+    for name, value in given.items():
+        if value is None:
+            yield place + name, "Invalid type. Expected a value, given: null."
 
 
 def _sender(body: dict[str, Any]) -> Iterator[Problem]:
@@ -103,6 +113,7 @@ def _personalizations(body: dict[str, Any], now: float) -> Iterator[Problem]:
             continue
         for name in one.keys() - _PERSONAL:
             yield f"{place}.{name}", f"additional property {name} is not allowed"
+        yield from _nulls(f"{place}.", one)
         recipients += sum(len(one[name]) for name in ("to", "cc", "bcc") if isinstance(one.get(name), list))
         yield from _recipients(place, one)
         yield from _subject(place, one, body)
