@@ -105,9 +105,9 @@ def _link_keys(text: str) -> dict[str, bytes]:
     keys: dict[str, bytes] = {}
     for part in text.split(","):
         name, colon, value = part.strip().partition(":")
-        if not colon or not name.isalnum() or len(name) > 8 or name in keys:
+        if not colon or len(name) != 1 or not name.isascii() or not name.isalnum() or name in keys:
             raise DefinitionError(
-                "secrets: link_keys must be id:base64 pairs with commas between, ids of up to 8 letters and digits"
+                "secrets: link_keys must be id:base64 pairs with commas between, ids of one letter or digit"
                 "; found something else"
             )
         keys[name] = _key(f"link_keys {name}", value)
@@ -148,7 +148,7 @@ def _new() -> dict[str, str]:
     )
     return {
         "pepper": key(),
-        "link_keys": f"k1:{key()}",
+        "link_keys": f"1:{key()}",
         "sendgrid_webhook_key": base64.b64encode(public).decode(),
         "twilio_auth_token": randomness.token_hex(16),
         "sandbox_key": pem.decode(),
