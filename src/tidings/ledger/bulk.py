@@ -52,7 +52,8 @@ def given(conn: Connection, columns: dict[str, TypeEngine[Any]], rows: Rows, *, 
         func.json_extract(each.c.value, f"$[{i}]", type_=kind).label(one)
         for i, (one, kind) in enumerate(columns.items())
     ]
-    return select(*parts).subquery(name)
+    # Materialised, because SQLite may put the rows in an inner loop and would parse the JSON again each time.
+    return select(*parts).cte(name).prefix_with("MATERIALIZED")
 
 
 def ids(conn: Connection, values: Iterable[str], *, name: str = "chosen") -> FromClause:
