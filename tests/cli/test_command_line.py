@@ -253,3 +253,20 @@ def test_help_has_no_boxes_and_fits_96_columns(command: Command) -> None:
         assert done.returncode == 0
         assert max(len(line) for line in done.stdout.splitlines()) <= 96
         assert not set("│╭╰─┃") & set(done.stdout)
+
+
+def test_dispatch_says_what_became_of_what_was_due(shop: Path, tidings: Tidings) -> None:
+    path = shop / "tidings.yaml"
+    night = "quiet_hours: {email: null}\nallow_list: [ann@post.example]\n"
+    path.write_text(path.read_text(encoding="utf-8").split("allow_list:")[0] + night, encoding="utf-8")
+    tidings("migrate")
+    tidings("plan", "cart")
+
+    code, out, err = tidings("dispatch", "--for", "20")
+    again = tidings("dispatch", "--for", "20")[1]
+
+    assert (code, err) == (0, "")
+    assert re.search(r"^sent +1$", out, re.MULTILINE)
+    assert re.search(r"^skipped +1  no_consent 1$", out, re.MULTILINE)
+    assert out.splitlines()[-1] == "2 were due."
+    assert again.splitlines()[-1] == "Nothing was due."

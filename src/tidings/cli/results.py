@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tidings.cli.options import HERE, AsJson, ProjectDir, day
-from tidings.cli.printing import DASH, facts, line, moment, money, number, table, working
+from tidings.cli.printing import DASH, facts, line, moment, money, number, status, table, working
 
 if TYPE_CHECKING:
+    from tidings.jobs.dispatch import DispatchCounts
     from tidings.measure.figures import Figures, Report
+
+
+_COUNTS = ("sent", "held_out", "deferred", "retried", "expired", "failed", "unknown", "let_go", "lost")
 
 
 def register(app: typer.Typer) -> None:
@@ -38,15 +42,24 @@ def dispatch(
     if json:
         facts(counts)
         return
-    from dataclasses import asdict
+    _sent(counts)
+    if counts.halted:
+        raise typer.Exit(1)
 
-    told = {name: value for name, value in asdict(counts).items() if isinstance(value, int) and value}
-    for name, value in told.items():
-        line(f"{name.replace('_', ' '):<12} {number(value):>8}")
-    for name, value in asdict(counts).items():
-        if isinstance(value, dict) and value:
-            line(f"{name.replace('_', ' '):<12} ", ", ".join(f"{why} {number(many)}" for why, many in value.items()))
-    line("Nothing was due." if not told else "Done.")
+
+def _sent(counts: DispatchCounts) -> None:
+    """Print what became of what was due, and what stopped."""
+    for name in _COUNTS:
+        many: int = getattr(counts, name)
+        if many:
+            line(f"{name.replace('_', ' '):<10} {number(many):>8}")
+    for name, reasons in (("skipped", counts.skipped), ("cancelled", counts.cancelled)):
+        if reasons:
+            told = ", ".join(f"{why} {number(many)}" for why, many in sorted(reasons.items(), key=lambda one: -one[1]))
+            line(f"{name:<10} {number(sum(reasons.values())):>8}  {told}")
+    for channel, reason in counts.halted.items():
+        line(status("error"), f"  {channel} is stopped: {reason}")
+    line("Nothing was due." if not counts.claimed else f"{number(counts.claimed)} were due.")
 
 
 def measure(project: ProjectDir = HERE, json: AsJson = False) -> None:

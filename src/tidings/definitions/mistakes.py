@@ -43,7 +43,9 @@ class Mistake:
         text = f"{place}: {self.rule}" if place else self.rule
         if self.found is not None:
             text += f"; found {self.found}"
-        return text if self.nearest is None else f'{text}; did you mean "{self.nearest}"?'
+        text = text if self.nearest is None else f'{text}; did you mean "{self.nearest}"?'
+        # What stands in a file may command a terminal, or turn the line's direction.
+        return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
     def __str__(self) -> str:
         return f"{self.file}: {self.what}"

@@ -49,7 +49,6 @@ class Brand(Section):
     locale: words.Locale = Field("en", description="How money and dates are written when a customer has no locale")
     country: words.Country = Field(description="Where the shop is; used when a customer has no country")
     colours: Colours = Field(default_factory=Colours, description="Colours in place of the default look")
-    logo: words.WebAddress | None = Field(None, description="A picture in place of the word mark")
     delivery: str = Field("", description='One line, such as "Delivered in 2 to 4 working days."')
     returns: str = Field("", description='One line, such as "Free returns within 30 days."')
     questions: str = Field("", description="One line on where to ask; for e-mail, left out when nobody answers")

@@ -141,6 +141,3 @@ class Consent(Section):
     click_tracking_needs_consent: tuple[words.Country, ...] = Field(
         TRACKING_NEEDS_CONSENT, description="Countries where links are plain for people who did not agree to tracking"
     )
-    soft_opt_in: tuple[words.Country, ...] = Field(
-        (), description="Countries where a buyer may get e-mail about similar goods without an opt-in; ask a lawyer"
-    )

@@ -128,7 +128,6 @@ class Dispatch(Section):
     connect_timeout: PositiveDuration = Field(timedelta(seconds=3), description="To reach the provider")
     timeout: PositiveDuration = Field(timedelta(seconds=10), description="For the provider's whole answer")
     margin: PositiveDuration = Field(timedelta(seconds=5), description="Kept between the time-out and the lease's end")
-    attempts: int = Field(5, ge=1, le=20, description="Offers of one message that the provider did not take")
     halt_after: int = Field(5, ge=1, description="So many ambiguous answers in a row stop the provider")
     presume_lost_after: PositiveDuration = Field(
         timedelta(days=3), description="Until an unknown message counts as lost"
