@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import itertools
 import random
 from datetime import UTC, datetime, timedelta
@@ -135,6 +136,13 @@ def test_the_hash_is_keyed_and_the_same_for_any_case_of_letters():
     assert isinstance(upper, Address)
     assert upper.hash == address_hash("ann@example.com", PEPPER) == "cea0615277db22b071c78ce70a486398"
     assert upper.hash != address_hash("ann@example.com", b"other pepper")
+
+
+@given(value=st.text(), pepper=st.binary(max_size=200))
+def test_the_hash_is_hmac_sha256(value, pepper):
+    theirs = hmac.new(pepper, value.lower().encode(errors="ignore"), "sha256").hexdigest()
+
+    assert address_hash(value.encode(errors="ignore").decode(), pepper) == theirs[:32]
 
 
 def said(granted: bool, hours: int, purpose: str = "marketing", channel: Channel = Channel.EMAIL) -> Consent:

@@ -8,7 +8,7 @@ instant after it, and of a repeated hour the first occurrence is taken (timing r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
@@ -102,6 +102,13 @@ class Hours:
     """The hours in which a message may leave: all of the openings at once. Without any, every hour is open."""
 
     openings: tuple[Opening, ...] = ()
+    _hash: int = field(init=False, repr=False, compare=False)  # the weeks are long, and looked up for every message
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash(self.openings))
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 def allowed(at: datetime, zones: Iterable[str], hours: Hours) -> bool:
