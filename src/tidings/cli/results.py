@@ -112,13 +112,14 @@ def _told(found: Report) -> None:
     table(header, [_funnel(one) for one in everyone])
     line("")
     table(
-        ("Campaign", "Attributed", "Per person", "Treated", "Held out", "Incremental", "95% interval"),
+        ("Campaign", "Attributed", "Per head", "Treated", "Held out", "Incremental", "95% interval"),
         [_revenue(one, found.currency) for one in everyone],
     )
+    line("Treated, held out: all they spent, per person who was or would have been written to.", dim=True)
+    line("")
     for one in found.campaigns:
         reasons = {**one.skipped, **{f"cancelled({why})": many for why, many in one.cancelled.items()}}
         if reasons:
-            line("")
             ranked = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
             line(f"{one.title}, not sent: ", ", ".join(f"{why} {number(many)}" for why, many in ranked), dim=True)
     for alert in found.alerts:

@@ -1,0 +1,79 @@
+"""`tidings report` fits a terminal, says what is not proven, and adds nothing of its own to the figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+
+from tidings.cli.results import _told
+from tidings.measure.figures import Arm, Figures, Incremental, Report, Verdict
+
+NOW = datetime(2026, 11, 21, 22, tzinfo=UTC)
+
+
+def figures(campaign: str, title: str, incremental: Incremental | None) -> Figures:
+    return Figures(
+        campaign, title, "live", found=12_388, planned=12_702, sent=6_412, held_out=1_290, skipped={"capped": 51},
+        cancelled={"purchased": 23}, delivered=6_300, clicked=812, recipients=6_000, orders=171, revenue=2_086_000,
+        incremental=incremental,
+    )  # fmt: skip
+
+
+def compared(verdict: Verdict, low: int, high: int) -> Incremental:
+    return Incremental(
+        Arm(6_000, 300, 4_200_000), Arm(1_200, 40, 600_000), verdict, "welch", 201.0, 90.0, 313.0, 0.001,
+        total=1_210_000, total_low=low, total_high=high,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def printed(capsys: pytest.CaptureFixture[str]) -> Callable[..., list[str]]:
+    def lines(*campaigns: Figures) -> list[str]:
+        totals = figures("", "All campaigns", None)
+        _told(
+            Report(
+                "fenmark", "Europe/Helsinki", "EUR", ("EUR",), NOW, NOW, NOW, NOW, "last touch", {}, campaigns, totals,
+                (), 9_000_000, 900,
+            )
+        )  # fmt: skip
+        return capsys.readouterr().out.splitlines()
+
+    return lines
+
+
+def test_the_widest_campaign_fits_96_columns(printed: Callable[..., list[str]]) -> None:
+    lines = printed(
+        figures("browse", "Browse abandonment", compared(Verdict.NOT_ENOUGH, -370_000, 250_000)),
+        figures("drop", "Price drop", compared(Verdict.PROVEN, 540_000, 1_880_000)),
+    )
+
+    assert max(len(line) for line in lines) <= 96
+
+
+def test_a_proven_difference_is_told_with_its_interval(printed: Callable[..., list[str]]) -> None:
+    lines = printed(figures("drop", "Price drop", compared(Verdict.PROVEN, 540_000, 1_880_000)))
+
+    row = next(line for line in lines if line.startswith("Price drop") and "€" in line)
+    assert row.split()[2:] == ["€20,860", "€3.48", "€7.00", "€5.00", "+€12,100", "€5,400", "to", "€18,800"]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "told"),
+    [(Verdict.INCONCLUSIVE, "inconclusive"), (Verdict.NOT_ENOUGH, "not enough data"),
+     (Verdict.NOT_MEASURED, "not measured")],
+)  # fmt: skip
+def test_what_is_not_proven_has_no_figure(verdict: Verdict, told: str, printed: Callable[..., list[str]]) -> None:
+    lines = printed(figures("drop", "Price drop", compared(verdict, -370_000, 250_000)))
+
+    row = next(line for line in lines if line.startswith("Price drop") and "€" in line)
+    assert told in row
+    assert "€12,100" not in row
+
+
+def test_reasons_and_the_credited_share_are_told(printed: Callable[..., list[str]]) -> None:
+    lines = printed(figures("drop", "Price drop", None))
+
+    assert "Price drop, not sent: capped 51, cancelled(purchased) 23" in lines
+    assert lines[-1] == "€20,860 of €90,000 is credited to messages. Measured 22 Nov 2026 00:00 EET."
