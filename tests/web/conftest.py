@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from base64 import b64encode
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -31,7 +31,7 @@ brand: {name: Fenmark, legal_name: Fenmark Oy, postal_address: "Kajokatu 1, 0010
         url: "https://fenmark.example", zone: Europe/Helsinki, currency: EUR, country: FI}
 senders: {email: {from: hello@fenmark.example}, sms: {from: "+15550001111"}}
 providers: {email: {name: sendgrid}, sms: {name: twilio}}
-public_url: http://127.0.0.1:8090
+public_url: {base}
 """
 
 
@@ -42,6 +42,7 @@ class Shop:
     opened: Opened
     client: TestClient
     signs: SandboxSigner
+    base: str
 
     def rows(self, table: Any) -> list[Any]:
         with self.opened.ledger.reading() as conn:
@@ -61,7 +62,7 @@ class Shop:
         return self.client.post("/webhooks/sendgrid", content=body, headers=headers)
 
     def twilio(self, path: str, **form: str) -> Any:
-        headers = self.signs.twilio(f"http://127.0.0.1:8090{path}", form)
+        headers = self.signs.twilio(f"{self.base}{path}", form)
         return self.client.post(path, data=form, headers=headers)
 
 
@@ -94,10 +95,12 @@ def _fill(opened: Opened) -> None:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def shop(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
     """The public web service over a real ledger, each kind in turn."""
-    monkeypatch.setenv("TIDINGS_LINK_KEYS", "7:" + b64encode(bytes(32)).decode())
-    yaml = _YAML
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        base = f"http://127.0.0.1:{free.getsockname()[1]}"
+    yaml = _YAML.replace("{base}", base)
     if request.param == "postgresql":
         yaml += f'ledger: {{url: "{request.getfixturevalue("postgres_url")}"}}\n'
     (tmp_path / "tidings.yaml").write_text(yaml)
@@ -107,5 +110,5 @@ def shop(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
         migrate(ledger_url(opened.project, connections))
         _fill(opened)
         signs = SandboxSigner(opened.secrets.twilio_auth_token or "", opened.secrets.sandbox_key)
-        with TestClient(public_app(opened), base_url="http://127.0.0.1:8090", follow_redirects=False) as client:
-            yield Shop(opened, client, signs)
+        with TestClient(public_app(opened), base_url=base, follow_redirects=False) as client:
+            yield Shop(opened, client, signs, base)

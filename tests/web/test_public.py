@@ -94,7 +94,7 @@ def test_a_status_callback_names_its_message_in_its_address(shop: Any) -> None:
 
 def test_a_callback_signed_for_another_message_is_forged(shop: Any) -> None:
     form = {"MessageSid": "SM1", "MessageStatus": "delivered"}
-    headers = shop.signs.twilio(f"http://127.0.0.1:8090/webhooks/twilio/status?d={TEXT}", form)
+    headers = shop.signs.twilio(f"{shop.base}/webhooks/twilio/status?d={TEXT}", form)
 
     answer = shop.client.post(f"/webhooks/twilio/status?d={MAIL}", data=form, headers=headers)
 
