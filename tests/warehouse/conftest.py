@@ -44,9 +44,7 @@ def shop(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[
             for one in statements:
                 connection.exec_driver_sql(one)
         engine.dispose()
-        opened.append(
-            open_shop(mapping({"kind": "postgresql", "connection": "warehouse"}, tables), tmp_path, url)
-        )
+        opened.append(open_shop(mapping({"kind": "postgresql", "connection": "warehouse"}, tables), tmp_path, url))
         return opened[-1]
 
     yield make

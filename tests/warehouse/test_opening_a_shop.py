@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import subprocess
 import sys
 import threading
+import zlib
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,6 +22,12 @@ from tidings.warehouse.reader import open_shop
 SALES = {"orders": {"table": "sales", "columns": {"order_id": "id", "ordered_at": "placed"}}}
 ROW = "SELECT 'A1' AS id, TIMESTAMPTZ '2024-03-01 12:00:00+00' AS placed"
 TABLES = "orders: {table: sales, columns: {order_id: id, ordered_at: placed}}"
+# The first three blocks of an empty file that DuckDB 2.0.0 wrote.
+FROM_DUCKDB_2 = (
+    "eNrt2aEKwmAQwPHPT4PYDGKxGIyOMZVFg59pYFsyDL5tPoIMDL6Ab2TdXkHEJBbfwPShhiGCqAxBUPj/ynF3cOHacVIv4mZ34yh/"
+    "5B3LopC5Y9mW/bofDfqh1nEvmr2fUzvU/U7q7VaN8CRNsBYAAAAAAOArtm6StKZqWHrelvd6JQ/VPIxZHQAAAAAAfyPLJmezbO9v"
+    "+eWB+OD+5/8PAAAAAMBvuQJA8jR3"
+)
 HOLDER = """
 import duckdb, sys, time
 held = duckdb.connect(sys.argv[1])
@@ -154,6 +162,15 @@ def test_a_missing_or_foreign_file_is_told_in_one_line(tmp_path):
             count(warehouse)
     with pytest.raises(WarehouseError, match=r'database.files.sales: must be readable files; found none at "'):
         open_shop(over("none/*.parquet"), tmp_path)
+
+
+def test_a_file_of_a_newer_duckdb_is_told_with_the_way_out(tmp_path):
+    (tmp_path / "new.duckdb").write_bytes(zlib.decompress(base64.b64decode(FROM_DUCKDB_2)))
+
+    with open_shop(duck(tmp_path, "new.duckdb"), tmp_path) as warehouse, pytest.raises(WarehouseError) as told:
+        count(warehouse)
+
+    assert "was written by another version of DuckDB; this installation reads files up to DuckDB 1.5" in str(told.value)
 
 
 def test_files_that_appear_while_the_shop_is_open_are_read_and_half_written_ones_are_not(tmp_path):

@@ -35,7 +35,10 @@ def mapped_time(how: str) -> str:
         ("CAST('2024-03-01 12:30:15' AS VARCHAR)", "at"),
         ("CAST('2024-03-01 13:30:15' AS VARCHAR)", "{column: at, zone: Europe/Berlin}"),
         ("CAST('01/03/2024 12:30:15' AS VARCHAR)", '{column: at, format: "%d/%m/%Y %H:%M:%S"}'),
-        ("CAST('1.3 2024-03-01 133015' AS VARCHAR)", '{column: at, format: "1.3 %Y-%m-%d %H%M%S", zone: Europe/Berlin}'),
+        (
+            "CAST('1.3 2024-03-01 133015' AS VARCHAR)",
+            '{column: at, format: "1.3 %Y-%m-%d %H%M%S", zone: Europe/Berlin}',
+        ),
         ("CAST('Mar 01 2024 12:30:15 PM' AS VARCHAR)", '{column: at, format: "%b %d %Y %I:%M:%S %p"}'),
     ],
 )
@@ -66,9 +69,7 @@ def test_a_time_kept_in_any_way_reads_as_the_same_instant(shop, kept, how):
     ],
 )
 def test_a_row_whose_required_time_cannot_be_read_is_left_out(shop, kept, how):
-    warehouse = shop(
-        [f"CREATE TABLE sales AS SELECT 'A1' AS id, CAST({kept} AS VARCHAR) AS at"], mapped_time(how)
-    )
+    warehouse = shop([f"CREATE TABLE sales AS SELECT 'A1' AS id, CAST({kept} AS VARCHAR) AS at"], mapped_time(how))
 
     assert list(warehouse.stream(select(warehouse.tables["orders"].c.order_id))) == []
 
@@ -119,7 +120,9 @@ deliveries: {table: parcels, columns: {order_id: id, delivered_at: {column: at, 
 
 
 def test_the_earlier_of_a_missing_and_a_given_time_is_read_as_an_instant(shop):
-    warehouse = shop(["CREATE TABLE sales AS SELECT 'A1' AS id, TIMESTAMP '2024-03-01 12:30:15' AS at"], mapped_time("at"))
+    warehouse = shop(
+        ["CREATE TABLE sales AS SELECT 'A1' AS id, TIMESTAMP '2024-03-01 12:30:15' AS at"], mapped_time("at")
+    )
     orders = warehouse.tables["orders"]
 
     (row,) = warehouse.stream(select(func.coalesce(orders.c.updated_at, orders.c.ordered_at).label("at")))

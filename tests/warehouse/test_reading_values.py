@@ -58,7 +58,8 @@ def test_an_amount_reads_as_minor_units_of_the_rows_own_currency(shop, kept, cur
 @pytest.mark.parametrize("kept", ["CAST(3579 AS INTEGER)", "CAST('3579' AS VARCHAR)", "CAST(3579 AS DECIMAL(10, 0))"])
 def test_an_amount_in_minor_units_stays_as_it_is(shop, kept):
     warehouse = shop(
-        [f"CREATE TABLE sales AS SELECT 'A1' AS id, {NOW}, {kept} AS paid"], orders("total: {column: paid, unit: minor}")
+        [f"CREATE TABLE sales AS SELECT 'A1' AS id, {NOW}, {kept} AS paid"],
+        orders("total: {column: paid, unit: minor}"),
     )
 
     assert only(warehouse, "total") == [(3579,)]
@@ -82,14 +83,15 @@ def amounts(tmp_path_factory):
         st.tuples(
             st.decimals(-1_000_000, 1_000_000, places=3, allow_nan=False), st.sampled_from(["EUR", "JPY", "KWD", "USD"])
         ),
-        min_size=1, max_size=50,
+        min_size=1,
+        max_size=50,
     )  # fmt: skip
 )
 @settings(max_examples=25, deadline=None)
 def test_every_amount_reads_as_the_money_rule_says_even_when_kept_as_a_float(amounts, rows):
     folder, mapping = amounts
     with duckdb.connect(str(folder / "s.duckdb")) as connection:
-        connection.execute("CREATE OR REPLACE TABLE sales (id VARCHAR, \"at\" TIMESTAMPTZ, paid DOUBLE, ccy VARCHAR)")
+        connection.execute('CREATE OR REPLACE TABLE sales (id VARCHAR, "at" TIMESTAMPTZ, paid DOUBLE, ccy VARCHAR)')
         connection.executemany(
             "INSERT INTO sales VALUES (?, now(), ?, ?)",
             [[f"{n:03}", float(amount), ccy] for n, (amount, ccy) in enumerate(rows)],
@@ -184,7 +186,7 @@ def test_where_keeps_only_the_rows_that_count(shop):
 
 
 def test_a_column_is_found_when_only_its_case_differs(shop):
-    made = 'CREATE TABLE sales AS SELECT \'A1\' AS "InvoiceNo", now() AS at'
+    made = "CREATE TABLE sales AS SELECT 'A1' AS \"InvoiceNo\", now() AS at"
 
     warehouse = shop([made], "orders: {table: sales, columns: {order_id: invoiceno, ordered_at: AT}}")
 

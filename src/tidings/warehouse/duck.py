@@ -119,7 +119,7 @@ def set_aside(database: Database, folder: Path) -> dict[str, int]:
         if files.csv is None:
             continue
         with duckdb.connect(":memory:") as connection:
-            connection.execute(f"SELECT count(*) FROM {scan(files, folder, rejects=True)}")  # noqa: S608
+            connection.execute(f"SELECT count(*) FROM {scan(files, folder, rejects=True)}").fetchall()  # noqa: S608
             row = connection.execute("SELECT count(DISTINCT (file_id, line)) FROM reject_errors").fetchone()
         found[name] = int(row[0]) if row else 0
     return found

@@ -21,6 +21,7 @@ MOST_IDS = 10_000
 _MOST_MERGES = 5
 _CHANNELS = frozenset(str(one) for one in Channel)
 _FIELDS = ("email", "phone", "first_name", "last_name", "locale", "country", "region", "zone")
+_CHANNELS = frozenset(Channel)
 _ATTRIBUTES = ("zone_source", "segment", "is_internal")
 
 
