@@ -65,9 +65,10 @@ def sandbox(
     from tidings.sandbox.server import ACCOUNT_SID, AUTH_TOKEN, Sandbox
 
     with open_project(project) as opened:
-        settings, keys = opened.settings, opened.secrets
+        settings = opened.settings
         if settings.production:
             raise DefinitionError("tidings.yaml: production: must be false for the sandbox; found true")
+        keys = opened.secrets
         at = _port_of(settings.providers.email.base_url, 8095) if port is None else port
         stand_in = Sandbox(
             opened.project.folder / ".tidings" / "sandbox",
