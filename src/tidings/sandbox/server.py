@@ -252,12 +252,11 @@ class Sandbox:
     async def _accepted(self, request: web.Request) -> web.Response:
         after = request.query.get("after", "0")
         messages = self.store.messages[int(after) if after.isdigit() else 0 :]
-        providers = [one.provider for one in self.store.messages]
         return _json({
             "total": len(self.store.messages),
             "refused": self.providers.refused,
-            "providers": {name: providers.count(name) for name in ("sendgrid", "twilio")},
-            "repeated": {name: times for name, times in self.store.by_message.items() if times > 1},
+            "providers": dict(self.store.by_provider),
+            "repeated": {name: self.store.by_message[name] for name in self.store.repeated},
             "messages": [one.line() for one in messages],
         })  # fmt: skip
 

@@ -61,6 +61,8 @@ class Store:
     def _open(self) -> None:
         self.messages: list[Accepted] = []
         self.by_message: Counter[str] = Counter()
+        self.by_provider: Counter[str] = Counter({"sendgrid": 0, "twilio": 0})
+        self.repeated: set[str] = set()
         self._places: dict[str, Accepted] = {}
         self._file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
         whole = 0
@@ -121,7 +123,10 @@ class Store:
     def _index(self, whole: dict[str, Any], place: tuple[int, int]) -> Accepted:
         kept = Accepted(**{name: whole[name] for name in _FACTS if name in whole}, place=place)
         self.messages.append(kept)
+        self.by_provider[kept.provider] += 1
         self.by_message[kept.message] += 1
+        if kept.message and self.by_message[kept.message] > 1:
+            self.repeated.add(kept.message)
         self._places.setdefault(kept.id, kept)
         if kept.message:
             self._places.setdefault(kept.message, kept)
