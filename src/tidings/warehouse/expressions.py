@@ -253,6 +253,13 @@ def _text_time(element: TextTime, compiler: SQLCompiler, **kw: Any) -> str:
 
 
 def _postgres_text_time(x: str, said: str, literal: Any) -> str:
+    if found := re.fullmatch(r"%Y-%m-%d([ T]%H:%M(?::%S(?:\.%f)?)?)?([^%]*)", said):
+        # Already in ISO order: no need to take it apart.
+        suffix = re.sub(r"([][.*+?^${}()|\\])", r"\\\1", found[2])
+        clock = f"[ T]{_CLOCK}" if found[1] else ""
+        size = 19 if said.startswith(("%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S")) and ".%f" not in said else None
+        whole = f"substr({x}, 1, {size})" if size else f"substr({x}, 1, length({x}) - {len(found[2])})"
+        return f"CASE WHEN {x} ~ {literal(f'^{_DAY}{clock}{suffix}$')} THEN CAST({whole} AS TIMESTAMP) END"
     parts = re.split(r"%(.)", said)
     escaped = [re.sub(r"([][.*+?^${}()|\\])", r"\\\1", part) for part in parts[::2]]
     pattern = "^" + "".join(

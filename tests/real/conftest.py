@@ -1,0 +1,79 @@
+"""Real shops, read through their mappings: from the files with DuckDB, and from the same rows in PostgreSQL."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import psycopg
+import pytest
+
+from tidings.warehouse import duck
+from tidings.warehouse.mapping import Mapping, parse
+from tidings.warehouse.reader import Warehouse, open_shop
+
+HERE = Path(__file__).parent
+_TYPES = {"BIGINT": "bigint", "DOUBLE": "double precision"}
+
+
+def copied(mapping: Mapping, folder: Path, url: str) -> None:
+    """Copy every file of a DuckDB mapping into PostgreSQL, as tables with the same names and columns."""
+    plain = url.replace("postgresql+psycopg://", "postgresql://", 1)
+    with duckdb.connect() as source, psycopg.connect(plain) as target, tempfile.TemporaryDirectory() as between:
+        for name, files in mapping.database.files.items():
+            rows = source.sql(f"SELECT * FROM {duck.scan(files, folder)}")
+            columns = zip(rows.columns, (_TYPES.get(str(one), "text") for one in rows.types), strict=True)
+            target.execute(f"CREATE TABLE {name} ({', '.join(f'{quoted(one)} {kind}' for one, kind in columns)})")
+            rows.write_csv(f"{between}/{name}.csv", header=False)
+            with (
+                target.cursor().copy(f"COPY {name} FROM STDIN (FORMAT csv)") as copy,
+                open(f"{between}/{name}.csv", "rb") as written,
+            ):
+                while some := written.read(1 << 20):
+                    copy.write(some)
+            target.execute(f"ANALYZE {name}")
+
+
+def quoted(name: str) -> str:
+    return f'"{name}"'
+
+
+@pytest.fixture(scope="session")
+def _real(shared: Path, new_postgres: Callable[[], str]) -> Iterator[Callable[[str, str], Warehouse]]:
+    opened: dict[tuple[str, str], Warehouse] = {}
+
+    def open_real(name: str, kind: str) -> Warehouse:
+        if (name, kind) not in opened:
+            content: dict[str, Any] = parse((HERE / f"{name}.yaml").read_text(encoding="utf-8"))
+            mapping, url = Mapping.model_validate(content), None
+            if kind == "postgresql":
+                url = new_postgres()
+                copied(mapping, shared / "data", url)
+                content["database"] = {"kind": "postgresql", "connection": "warehouse"}
+                mapping = Mapping.model_validate(content)
+            opened[name, kind] = open_shop(mapping, shared / "data", url)
+        return opened[name, kind]
+
+    yield open_real
+    for one in opened.values():
+        one.close()
+
+
+@pytest.fixture(params=["duckdb", "postgresql"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def rees46(_real: Callable[[str, str], Warehouse], kind: str) -> Warehouse:
+    """REES46, October 2019: a clickstream."""
+    return _real("rees46", kind)
+
+
+@pytest.fixture
+def online_retail(_real: Callable[[str, str], Warehouse], kind: str) -> Warehouse:
+    """Online Retail II, 2009-2010: a wholesaler's invoices."""
+    return _real("online_retail", kind)
