@@ -85,8 +85,10 @@ def main() -> None:
     """Print a table: a tick of 15 minutes and a day, per trigger type and table size, and the growth of the tick."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--small", action="store_true", help="50,000 events, for a smoke test")
-    small = parser.parse_args().small
-    sizes = [50_000] if small else [1_000_000, 10_000_000, *([100_000_000] if os.environ.get("LARGE") else [])]
+    parser.add_argument("--events", type=int, help="one table of this size only")
+    given = parser.parse_args()
+    small = given.small
+    sizes = [given.events] if given.events else [50_000] if small else [1_000_000, 10_000_000, *([100_000_000] if os.environ.get("LARGE") else [])]
     ticks: dict[str, list[float]] = {}
     print(f"{'events':>12} {'window':>6} {'trigger':<20} {'ours ms':>9} {'hand ms':>9} {'ratio':>6} "
           f"{'rows':>8} {'by hand':>8} {'entries':>8} {'whole ms':>9}")  # fmt: skip

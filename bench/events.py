@@ -43,7 +43,8 @@ _OTHERS = (
     # One sku in twenty was out for a day and came back in the last one; the others were counted now and then.
     """CREATE TABLE stock AS
     SELECT 's' || i AS sku, 'main' AS location, CAST(5 + d AS INTEGER) AS quantity,
-        TIMESTAMPTZ '{end}' - to_days(CAST(d + 2 AS INTEGER)) - to_minutes(CAST(hash(i, d) % 1000 AS BIGINT)) AS observed_at
+        TIMESTAMPTZ '{end}' - to_days(CAST(d + 2 AS INTEGER))
+            - to_minutes(CAST(hash(i, d) % 1000 AS BIGINT)) AS observed_at
     FROM range({skus}) AS r(i), range(30) AS days(d)
     UNION ALL SELECT 's' || i, 'main', 0, TIMESTAMPTZ '{end}' - INTERVAL 44 HOUR FROM range(7, {skus}, 20) AS r(i)
     UNION ALL SELECT 's' || i, 'main', 9, TIMESTAMPTZ '{end}' - to_minutes(CAST(10 + hash(i, 6) % 1440 AS BIGINT))

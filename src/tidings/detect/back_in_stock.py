@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
-from sqlalchemy import CTE, ColumnElement, Row, Select, case, func, or_, select, union_all
+from sqlalchemy import CTE, ColumnElement, Row, Select, and_, case, func, or_, select, union_all
 
 from tidings.detect.base import Trigger
 from tidings.detect.clock import before, effective_at, stamp
@@ -138,8 +138,10 @@ class BackInStock(Trigger):
         stock = tables["stock"]
         places = {name: stock.c[name] for name in ("market", "location") if tables.has("stock", name)}
         old = case((stock.c.observed_at > history, 0), else_=1)
+        there = case((stock.c.quantity > 0, 1), else_=0)
         counts = (
-            select(stock.c.sku, *places.values(), stock.c.quantity, stock.c.observed_at, old.label("old"))
+            select(stock.c.sku, *places.values(), stock.c.quantity, stock.c.observed_at)
+            .add_columns(old.label("old"), there.label("there"))
             .where(stock.c.observed_at <= until, stock.c.sku.in_(select(back.c.sku)))
             .cte("all_counts")
         )
@@ -147,13 +149,20 @@ class BackInStock(Trigger):
         nth = func.row_number().over(
             partition_by=(counts.c.sku, *given.values(), counts.c.old), order_by=counts.c.observed_at.desc()
         )
-        ranked = select(*counts.c, nth.label("nth")).cte("ranked_counts")
+        previous = func.lag(counts.c.there).over(
+            partition_by=(counts.c.sku, *given.values()), order_by=counts.c.observed_at
+        )
+        ranked = select(*counts.c, nth.label("nth"), previous.label("previous")).cte("ranked_counts")
+        told = or_(ranked.c.old == 0, ranked.c.nth == 1)
+        if self.minimum_quantity == 1:
+            # Then only whether there is any matters: a count that says what the last one said is not fetched.
+            told = and_(told, or_(ranked.c.previous.is_(None), ranked.c.previous != ranked.c.there, ranked.c.old == 1))
         return select(
             *laid_out(
                 HAPPENED, sku=ranked.c.sku, amount=ranked.c.quantity, since=ranked.c.observed_at,
                 **{name: ranked.c[name] for name in places},
             )
-        ).where(or_(ranked.c.old == 0, ranked.c.nth == 1))  # fmt: skip
+        ).where(told)  # fmt: skip
 
     def _requests(
         self, tables: Tables, people: Identities, back: CTE, bounds: tuple[datetime, datetime]
@@ -181,7 +190,7 @@ class BackInStock(Trigger):
         rows, bought_at = with_purchases(tables, people, wants, who=who, skus=skus, bounds=bounds)
         rows, goods = with_goods(tables, rows, wants.c.sku, None, bounds[1])
         told: dict[str, ColumnElement[Any]] = {c.name: c for c in wants.c if c.name in LAYOUT}
-        told |= {"bought_at": bought_at, "known": goods.known, "active": goods.active}
+        told |= {"bought_at": bought_at, "active": goods.active}
         query = select(*laid_out(WANTED, **told)).select_from(rows)
         return without_internal(tables, people, query, wants.c.customer_id)
 
@@ -196,7 +205,7 @@ class BackInStock(Trigger):
     def _entry(self, sku: str, customer: str, want: Row[Any], found: list[Restock]) -> Entry | None:
         asked = want.since is not None
         wanted_at = want.since if asked else effective_at(want.occurred_at, want.received_at)
-        if not (want.known and want.active) or (want.bought_at is not None and want.bought_at >= wanted_at):
+        if not want.active or (want.bought_at is not None and want.bought_at >= wanted_at):
             return None
         if not asked and want.claimed_at is not None and want.claimed_at - wanted_at > CLAIMED_PAST:
             return None

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
-from sqlalchemy import CTE, ColumnElement, Row, Select, and_, func, or_, select
+from sqlalchemy import CTE, ColumnElement, Row, Select, case, func, or_, select
 
 from tidings.detect.base import Trigger
 from tidings.detect.carts import folded
@@ -96,8 +96,8 @@ class BrowseAbandonment(Trigger):
         # Whether the views were of one product is settled row by row: the catalogue may have to say.
         enough = select(viewed.c.customer_id).group_by(viewed.c.customer_id)
         enough = enough.having(func.count() >= self.minimum_views)
-        query = self._doings(tables, people, silent, since, window.end)
-        return query.where(silent.c.customer_id.in_(enough))
+        candidates = select(silent).where(silent.c.customer_id.in_(enough)).cte("candidates")
+        return self._doings(tables, people, candidates, since, window.end)
 
     def entries(self, shop: Shop, window: Window) -> Iterator[Entry]:
         """Yield one entry per abandoned visit."""
@@ -128,29 +128,30 @@ class BrowseAbandonment(Trigger):
         self, tables: Tables, people: Identities, whose: CTE | list[str], since: datetime, until: datetime
     ) -> Select[Any]:
         """Return everything these customers did, their last order, and what is known of each product."""
-        doings = events(tables, people, before(since, HISTORY), until).cte("doings")
+        shown: ColumnElement[Any]
+        rows: Any
+        seen = events(tables, people, before(since, HISTORY), until).subquery("seen")
+        shown, rows = seen.c.sku, seen
+        variants = any_sku_of(tables)
+        if variants is not None:
+            # As one equality: a condition on one side alone would keep the join from being hashed.
+            bare = case((seen.c.sku.is_(None), seen.c.product_id))
+            rows, shown = rows.outerjoin(variants, variants.c.product_id == bare), func.coalesce(shown, variants.c.sku)
+        chosen = select(*seen.c, shown.label("shown"))
+        if isinstance(whose, list):
+            chosen = chosen.select_from(rows).where(seen.c.customer_id.in_(whose))
+        else:
+            chosen = chosen.add_columns(whose.c.latest)
+            chosen = chosen.select_from(rows.join(whose, whose.c.customer_id == seen.c.customer_id))
+        doings = chosen.cte("doings")
         oldest = before(since, max(self.no_order_within, HISTORY))
         orders = last_orders(live_orders(tables, people, oldest, until))
-        rows: Any = doings
-        if isinstance(whose, CTE):
-            rows = rows.join(whose, whose.c.customer_id == doings.c.customer_id)
-        rows = rows.outerjoin(orders, orders.c.customer_id == doings.c.customer_id)
-        variants = any_sku_of(tables)
-        shown: ColumnElement[Any] = doings.c.sku
-        if variants is not None:
-            rows = rows.outerjoin(variants, and_(doings.c.sku.is_(None), variants.c.product_id == doings.c.product_id))
-            shown = func.coalesce(doings.c.sku, variants.c.sku)
-        skus = select(shown).select_from(rows)
-        if isinstance(whose, list):
-            skus = skus.where(doings.c.customer_id.in_(whose))
-        rows, goods = with_goods(tables, rows, shown, skus, until)
-        query = select(
-            *doings.c, shown.label("shown"), orders.c.last_order.label("last_order"), *goods.columns()
-        ).select_from(rows)  # fmt: skip
-        if isinstance(whose, list):
-            query = query.where(doings.c.customer_id.in_(whose))
-        else:
-            known = whose.c.latest if not self.no_order_within else before(until, self.no_order_within)
+        rows = doings.outerjoin(orders, orders.c.customer_id == doings.c.customer_id)
+        rows, goods = with_goods(tables, rows, doings.c.shown, select(doings.c.shown), until)
+        told = (column for column in doings.c if column.name != "latest")
+        query = select(*told, orders.c.last_order.label("last_order"), *goods.columns()).select_from(rows)
+        if not isinstance(whose, list):
+            known = doings.c.latest if not self.no_order_within else before(until, self.no_order_within)
             query = query.where(or_(orders.c.last_order.is_(None), orders.c.last_order <= known))
         return without_internal(tables, people, query, doings.c.customer_id).order_by(doings.c.customer_id)
 
@@ -236,4 +237,4 @@ def _reason(entry: Entry, rows: list[Row[Any]], as_of: datetime) -> SkipReason |
     shown = [each.row for each in seen if each.row.shown in skus]
     if any(sellable(row) for row in shown):
         return None
-    return SkipReason.OUT_OF_STOCK if any(row.known and row.active for row in shown) else SkipReason.UNKNOWN_PRODUCT
+    return SkipReason.OUT_OF_STOCK if any(row.active for row in shown) else SkipReason.UNKNOWN_PRODUCT

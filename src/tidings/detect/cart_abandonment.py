@@ -113,33 +113,30 @@ class CartAbandonment(Trigger):
     ) -> Select[Any]:
         """Return the changes of these carts (or of all carts of these customers), with the last orders about them."""
         horizon = before(since, self.cart_life)
-        changes = events(tables, people, horizon, until, kinds=CART_CHANGES).cte("changes")
-        orders = last_orders(live_orders(tables, people, horizon, until))
-        cart = changes.c.cart
-        rows: Any = changes
+        every = events(tables, people, horizon, until, kinds=CART_CHANGES).subquery("every_change")
         if isinstance(whose, CTE):
-            rows = rows.join(whose, and_(whose.c.customer_id == changes.c.customer_id, whose.c.cart == cart))
-        rows = rows.outerjoin(orders, orders.c.customer_id == changes.c.customer_id)
+            same = and_(whose.c.customer_id == every.c.customer_id, whose.c.cart == every.c.cart)
+            chosen = select(*every.c, whose.c.latest).join_from(every, whose, same)
+        else:
+            chosen = select(*every.c).where(every.c.customer_id.in_(whose))
+        changes = chosen.cte("changes")
+        orders = last_orders(live_orders(tables, people, horizon, until))
+        rows: Any = changes.outerjoin(orders, orders.c.customer_id == changes.c.customer_id)
         cart_order: ColumnElement[Any] = null().cast(DateTime(timezone=True))
         if tables.has("orders", "cart_id") and tables.has("product_events", "cart_id"):
             closed = _cart_orders(tables, horizon, until)
-            rows = rows.outerjoin(closed, closed.c.cart_id == cart)
+            rows = rows.outerjoin(closed, closed.c.cart_id == changes.c.cart)
             cart_order = closed.c.ordered_at
-        skus = select(changes.c.sku) if isinstance(whose, list) else select(changes.c.sku).join_from(
-            changes, whose, whose.c.customer_id == changes.c.customer_id
-        )  # fmt: skip
-        if isinstance(whose, list):
-            skus = skus.where(changes.c.customer_id.in_(whose))
-        rows, goods = with_goods(tables, rows, changes.c.sku, skus, until)
+        rows, goods = with_goods(tables, rows, changes.c.sku, select(changes.c.sku), until)
         query = select(
-            *changes.c, orders.c.last_order.label("last_order"),
+            *(column for column in changes.c if column.name != "latest"), orders.c.last_order.label("last_order"),
             cart_order.label("cart_order"), *goods.columns(),
         ).select_from(rows)  # fmt: skip
         if isinstance(whose, CTE):
-            query = query.where(or_(orders.c.last_order.is_(None), orders.c.last_order < whose.c.latest))
-        else:
-            query = query.where(changes.c.customer_id.in_(whose))
-        return without_internal(tables, people, query, changes.c.customer_id).order_by(changes.c.customer_id, cart)
+            query = query.where(or_(orders.c.last_order.is_(None), orders.c.last_order < changes.c.latest))
+        return without_internal(tables, people, query, changes.c.customer_id).order_by(
+            changes.c.customer_id, changes.c.cart
+        )
 
     def _cart(self, rows: list[Row[Any]], until: datetime) -> Cart:
         changes = counted(rows, until)
@@ -189,7 +186,7 @@ class CartAbandonment(Trigger):
         shown = [seen.row for sku, _, seen in lines if sku in {item.sku for item in entry.items}]
         if any(sellable(row) for row in shown):
             return None
-        return SkipReason.OUT_OF_STOCK if any(row.known and row.active for row in shown) else SkipReason.UNKNOWN_PRODUCT
+        return SkipReason.OUT_OF_STOCK if any(row.active for row in shown) else SkipReason.UNKNOWN_PRODUCT
 
 
 def _value(lines: list[tuple[str, int, Seen]], currency: str | None) -> int | None:

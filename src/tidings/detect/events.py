@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    DateTime,
     Row,
     Select,
     String,
@@ -60,7 +61,6 @@ def events(
     """
     source = tables["product_events"]
     joined, owner, claimed_at = owned(tables, people, source)
-    told_at = source.c.occurred_at
     received = source.c.received_at if tables.has("product_events", "received_at") else None
     columns = [
         source.c[name] if tables.has("product_events", name) else null().cast(product_events.c[name].type).label(name)
@@ -71,7 +71,7 @@ def events(
     cart = func.coalesce(source.c.cart_id, literal("", String)) if given else literal("", String)
     rows = select(
         owner.label("customer_id"), claimed_at.label("claimed_at"), source.c.kind, source.c.occurred_at,
-        (told_at if received is None else func.coalesce(received, told_at)).label("received_at"),
+        (null().cast(DateTime(timezone=True)) if received is None else received).label("received_at"),
         cart.label("cart"), *columns,
     ).select_from(joined).where(owner.is_not(None))  # fmt: skip
     wanted = tuple(kinds)
@@ -101,11 +101,14 @@ def silent_since(
     """
     since, last = slice_
     recent = events(tables, people, since, until, kinds=kinds).cte("recent")
-    told, received = recent.c.occurred_at, recent.c.received_at
+    told = recent.c.occurred_at
+    who = [recent.c.customer_id, *([recent.c.cart] if per_cart else [])]
+    if not tables.has("product_events", "received_at"):
+        return select(*who, func.max(told).label("latest")).group_by(*who).having(func.max(told) <= last)
+    received = func.coalesce(recent.c.received_at, told)
     inside = or_(_within(told, since, last), _within(received, since, last))
     later = and_(told > last, received > last, told <= until, received <= until)
     latest = func.max(case((received > told, received), else_=told))
-    who = [recent.c.customer_id, *([recent.c.cart] if per_cart else [])]
     return (
         select(*who, latest.label("latest"))
         .group_by(*who)

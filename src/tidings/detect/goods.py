@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CTE, ColumnElement, Integer, Select, String, case, false, func, literal, null, or_, select
+from sqlalchemy import CTE, ColumnElement, Integer, Select, String, and_, case, false, func, literal, null, or_, select
 
 from tidings.warehouse.tables import Tables
 
@@ -36,17 +36,28 @@ def last_counts(tables: Tables, skus: Select[Any] | Sequence[str], as_of: dateti
     if not tables.has("stock", "sku"):
         return None
     stock = tables["stock"]
-    places = [stock.c[name] for name in ("market", "location") if tables.has("stock", name)]
-    latest = func.row_number().over(
-        partition_by=(stock.c.sku, *places), order_by=(stock.c.observed_at.desc(), stock.c.quantity)
-    )
-    market = stock.c.market if tables.has("stock", "market") else null().cast(String).label("market")
+    # Aggregated and joined back: warehouses do this much faster than they number rows.
+    given = [name for name in ("market", "location") if tables.has("stock", name)]
+    places = {name: func.coalesce(stock.c[name], literal("", String)).label(name) for name in given}
     counts = (
-        select(stock.c.sku, market, stock.c.quantity, latest.label("nth"))
+        select(stock.c.sku, *places.values(), stock.c.observed_at, stock.c.quantity)
         .where(stock.c.observed_at <= as_of, stock.c.sku.in_(skus))
         .cte("counts")
     )
-    return select(counts.c.sku, counts.c.market, counts.c.quantity).where(counts.c.nth == 1).cte("last_counts")
+    keys = ["sku", *places]
+    newest = (
+        select(*(counts.c[key] for key in keys), func.max(counts.c.observed_at).label("observed_at"))
+        .group_by(*(counts.c[key] for key in keys))
+        .subquery("newest_counts")
+    )
+    same = and_(*(newest.c[key] == counts.c[key] for key in [*keys, "observed_at"]))
+    market = counts.c.market if "market" in places else null().cast(String).label("market")
+    return (
+        select(counts.c.sku, market, func.min(counts.c.quantity).label("quantity"))
+        .join_from(counts, newest, same)
+        .group_by(*(counts.c[key] for key in keys))
+        .cte("last_counts")
+    )
 
 
 def stock_at(tables: Tables, skus: Select[Any], as_of: datetime) -> CTE | None:
@@ -60,19 +71,18 @@ def stock_at(tables: Tables, skus: Select[Any], as_of: datetime) -> CTE | None:
 
 @dataclass(frozen=True, slots=True)
 class Goods:
-    """The catalogue and the shelf joined to rows that name a sku; NULL means known to nobody."""
+    """The catalogue and the shelf joined to rows that name a sku.
 
-    known: ColumnElement[Any]
+    ``active`` is NULL for a sku that is not in the catalogue, ``on_hand`` for one that was never counted.
+    """
+
     parent: ColumnElement[Any]
     active: ColumnElement[Any]
     on_hand: ColumnElement[Any]
 
     def columns(self) -> list[ColumnElement[Any]]:
-        """Return ``known, parent, active, on_hand`` for a SELECT."""
-        return [
-            self.known.label("known"), self.parent.label("parent"), self.active.label("active"),
-            self.on_hand.label("on_hand"),
-        ]  # fmt: skip
+        """Return ``parent, active, on_hand`` for a SELECT."""
+        return [self.parent.label("parent"), self.active.label("active"), self.on_hand.label("on_hand")]
 
 
 def with_goods(
@@ -80,23 +90,21 @@ def with_goods(
 ) -> tuple[Any, Goods]:
     """Return ``rows`` joined with what is known of each row's sku at ``as_of``; without ``skus`` no shelf is asked."""
     products, shelf = catalogue(tables), stock_at(tables, skus, as_of) if skus is not None else None
-    known: ColumnElement[Any] = literal(1)
     parent: ColumnElement[Any] = null().cast(String)
     active: ColumnElement[Any] = literal(1)
     on_hand: ColumnElement[Any] = null().cast(Integer)
     if products is not None:
         rows = rows.outerjoin(products, products.c.sku == sku)
-        known = case((products.c.sku.is_(None), 0), else_=1)
         parent, active = products.c.product_id, products.c.active
     if shelf is not None:
         rows = rows.outerjoin(shelf, shelf.c.sku == sku)
         on_hand = shelf.c.on_hand
-    return rows, Goods(known, parent, active, on_hand)
+    return rows, Goods(parent, active, on_hand)
 
 
 def sellable(row: Any) -> bool:
     """Return whether a row's sku is in the catalogue, active, and not known to be sold out."""
-    return bool(row.known and row.active and (row.on_hand is None or row.on_hand > 0))
+    return bool(row.active and (row.on_hand is None or row.on_hand > 0))
 
 
 def any_sku_of(tables: Tables) -> CTE | None:

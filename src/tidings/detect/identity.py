@@ -130,8 +130,8 @@ def owned(
     joined = joined.outerjoin(
         segments,
         and_(
-            events.c.customer_id.is_(None),
-            segments.c.alias == events.c.anonymous_id,
+            # As one equality: a condition on one side alone would keep the join from being hashed.
+            segments.c.alias == case((events.c.customer_id.is_(None), events.c.anonymous_id)),
             events.c.occurred_at > segments.c.since,
             events.c.occurred_at <= segments.c.until,
         ),

@@ -71,7 +71,7 @@ def skus_now(shop: Shop, entries: Sequence[Entry], since: datetime, as_of: datet
         counts = {}
         for row in shop.stream(select(latest)):
             places = counts.setdefault(row.sku, {})
-            places[row.market] = places.get(row.market, 0) + max(0, row.quantity)
+            places[row.market or None] = places.get(row.market or None, 0) + max(0, row.quantity)
     return Now(active, counts, _bought(shop, entries, since, as_of))
 
 

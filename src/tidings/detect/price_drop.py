@@ -164,9 +164,8 @@ class PriceDrop(Trigger):
         )  # fmt: skip
         rows, goods = with_goods(tables, rows, looks.c.sku, select(fallen.c.sku), until)
         look = {c.name: c for c in looks.c if c.name != "price"}
-        told = {"amount": looks.c.price, "bought_at": bought_at, "known": goods.known, "active": goods.active,
-                "on_hand": goods.on_hand}  # fmt: skip
-        query = select(*laid_out(WANTED, **look, **told)).select_from(rows)
+        look |= {"amount": looks.c.price, "active": goods.active, "on_hand": goods.on_hand, "bought_at": bought_at}
+        query = select(*laid_out(WANTED, **look)).select_from(rows)
         query = query.where(or_(bought_at.is_(None), bought_at < looks.c.occurred_at))
         return without_internal(tables, people, query, looks.c.customer_id)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CTE, ColumnElement, DateTime, and_, func, null, or_, select, union
+from sqlalchemy import CTE, ColumnElement, DateTime, Subquery, and_, func, null, or_, select, union
 
 from tidings.detect.identity import Identities
 from tidings.errors import WarehouseError
@@ -23,7 +23,7 @@ def is_live(tables: Tables, orders: Any) -> list[ColumnElement[bool]]:
 
 def live_orders(
     tables: Tables, people: Identities, since: datetime, until: datetime, *, extra: Iterable[str] = ()
-) -> CTE:
+) -> Subquery:
     """Return ``customer_id, order_id, ordered_at`` (and ``extra`` columns) of live orders in ``(since, until]``.
 
     An order belongs to the customer it names, under their canonical id, and to whoever has its e-mail address:
@@ -48,18 +48,18 @@ def live_orders(
             select(owner.label("customer_id"), *wanted).select_from(joined).where(orders.c.email.is_not(None), *bounds)
         )
     if named is not None and by_address is not None:
-        return union(named, by_address).cte("live_orders")
+        return union(named, by_address).subquery("live_orders")
     found = named if named is not None else by_address
     if found is None:
         raise WarehouseError("warehouse.yaml: tables.orders: needs customer_id, or email with customers.email")
-    return found.cte("live_orders")
+    return found.subquery("live_orders")
 
 
 def _address(email: ColumnElement[Any]) -> ColumnElement[Any]:
     return func.lower(func.trim(email))
 
 
-def last_orders(orders: CTE) -> CTE:
+def last_orders(orders: Subquery) -> CTE:
     """Return the time of every customer's last live order."""
     return (
         select(orders.c.customer_id, func.max(orders.c.ordered_at).label("last_order"))

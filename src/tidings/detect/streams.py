@@ -26,7 +26,7 @@ LAYOUT: Mapping[str, Any] = {
     "sku": String(), "customer_id": String(), "request_id": String(), "market": String(), "currency": String(),
     "kind": String(), "location": String(), "amount": BigInteger(), "since": _TIME, "until": _TIME,
     "cancelled_at": _TIME, "occurred_at": _TIME, "received_at": _TIME, "claimed_at": _TIME, "bought_at": _TIME,
-    "known": Integer(), "active": Integer(), "on_hand": BigInteger(),
+    "active": Integer(), "on_hand": BigInteger(),
 }  # fmt: skip
 HAPPENED, WANTED = 0, 1
 

@@ -8,10 +8,10 @@ from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
-from sqlalchemy import CTE, ColumnElement, Row, Select, case, func, or_, select
+from sqlalchemy import CTE, ColumnElement, Row, Select, Subquery, and_, case, func, or_, select
 
 from tidings.detect.base import Trigger
-from tidings.detect.clock import before, stamp
+from tidings.detect.clock import BEGINNING, before, stamp
 from tidings.detect.events import grouped
 from tidings.detect.identity import Identities, identities, without_internal
 from tidings.detect.lookups import in_chunks
@@ -66,18 +66,20 @@ class WinBack(Trigger):
         """Return each lapsed customer's orders in one row; with cadence quantile, a row per order."""
         since, last = self._slice(window)
         people = identities(tables, window.end)
-        orders = _kept_orders(tables, people, window.end)
+        orders = _kept_orders(tables, people, BEGINNING, window.end)
         lapsed = _customers(orders, since, last, self.minimum_orders)
         if self.cadence == "quantile":
-            rows = select(lapsed, orders.c.ordered_at, orders.c.order_id).join_from(
-                lapsed, orders, orders.c.customer_id == lapsed.c.customer_id
+            each = _kept_orders(tables, people, BEGINNING, window.end)
+            rows = select(lapsed, each.c.ordered_at, each.c.order_id).join_from(
+                lapsed, each, each.c.customer_id == lapsed.c.customer_id
             )
         else:
             # The order the lapse began with: fetched for the lapsed only, an ordering of all orders costs too much.
+            each = _kept_orders(tables, people, since, last)
+            same = and_(each.c.customer_id == lapsed.c.customer_id, each.c.ordered_at == lapsed.c.last_order)
             rows = (
-                select(lapsed, func.min(orders.c.order_id).label("order_id"))
-                .join_from(lapsed, orders, orders.c.customer_id == lapsed.c.customer_id)
-                .where(orders.c.ordered_at == lapsed.c.last_order)
+                select(lapsed, func.min(each.c.order_id).label("order_id"))
+                .join_from(lapsed, each, same)
                 .group_by(*lapsed.c)
             )
         return without_internal(tables, people, rows, lapsed.c.customer_id).order_by(lapsed.c.customer_id)
@@ -145,7 +147,7 @@ def _gap_90(rows: list[Row[Any]]) -> timedelta:
     return gap
 
 
-def _customers(orders: CTE, since: datetime, last: datetime, minimum_orders: int) -> CTE:
+def _customers(orders: Subquery, since: datetime, last: datetime, minimum_orders: int) -> CTE:
     """Return who last ordered in ``(since, last]``; nobody with an order open, where the shop tells open from done."""
     last_order = func.max(orders.c.ordered_at)
     quiet: list[ColumnElement[bool]] = [last_order > since, last_order <= last, func.count() >= minimum_orders]
@@ -162,10 +164,10 @@ def _customers(orders: CTE, since: datetime, last: datetime, minimum_orders: int
     )  # fmt: skip
 
 
-def _kept_orders(tables: Tables, people: Identities, as_of: datetime) -> CTE:
-    """Return every live order that was not paid back whole by ``as_of``."""
+def _kept_orders(tables: Tables, people: Identities, since: datetime, until: datetime) -> Subquery:
+    """Return every live order of ``(since, until]`` that was not paid back whole by then."""
     extra = [name for name in ("status", "total") if tables.has("orders", name)]
-    orders = live_orders(tables, people, before(as_of, timedelta(days=36500)), as_of, extra=extra)
+    orders = live_orders(tables, people, since, until, extra=extra)
     rows = select(*orders.c)
     if "status" in extra:
         rows = rows.where(or_(orders.c.status.is_(None), orders.c.status != "refunded"))
@@ -173,11 +175,11 @@ def _kept_orders(tables: Tables, people: Identities, as_of: datetime) -> CTE:
         refunds = tables["refunds"]
         paid_back = (
             select(refunds.c.order_id, func.sum(refunds.c.amount).label("amount"))
-            .where(refunds.c.refunded_at <= as_of)
+            .where(refunds.c.refunded_at <= until)
             .group_by(refunds.c.order_id)
-            .cte("paid_back")
+            .subquery("paid_back")
         )
         rows = rows.outerjoin(paid_back, paid_back.c.order_id == orders.c.order_id)
         amount, total = paid_back.c.amount, orders.c.total
         rows = rows.where(or_(amount.is_(None), total.is_(None), amount < total))
-    return rows.cte("kept_orders")
+    return rows.subquery("kept_orders")
