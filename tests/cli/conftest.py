@@ -97,7 +97,8 @@ def shop(tmp_path: Path) -> Path:
     """The folder of a whole small project with data."""
     folder = tmp_path / "shop"
     (folder / "triggers").mkdir(parents=True)
-    shutil.copytree(ROOT / "message_templates", folder / "message_templates")
+    for part in ("_layouts", "cart_abandonment", "win_back"):
+        shutil.copytree(ROOT / "message_templates" / part, folder / "message_templates" / part)
     for name, text in {
         "tidings.yaml": SHOP, "warehouse.yaml": MAPPING, "triggers/cart.yaml": CART, "triggers/win_back.yaml": WIN_BACK
     }.items():  # fmt: skip

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tidings.cli import run
 
 
@@ -73,7 +75,7 @@ def test_the_public_service_answers_and_stops_on_term(shop: Path) -> None:
         assert process.wait(20) in (0, 130)
 
 
-def test_a_shop_in_production_has_no_sandbox(shop: Path) -> None:
+def test_a_shop_in_production_has_no_sandbox(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = shop / "tidings.yaml"
     path.write_text(path.read_text(encoding="utf-8") + "production: true\n", encoding="utf-8")
 

@@ -18,6 +18,7 @@ from tidings.settings.words import found as quoted
 
 Place = tuple[str | int, ...]
 
+_LONGEST = 120
 _UNKNOWN = "is not a known key"
 _REQUIRED = "is required"
 _INSIDE = re.compile(r"([a-z0-9_.]+): ")
@@ -37,12 +38,13 @@ class Mistake:
     @property
     def what(self) -> str:
         """The mistake without its file: ``detect.lapse (line 3): must be a duration; found "90"``."""
-        place = self.field
+        place = self.field if len(self.field) <= _LONGEST else f"{self.field[:_LONGEST]}..."
         if self.line is not None:
             place = f"{place} (line {self.line})" if place else f"line {self.line}"
         text = f"{place}: {self.rule}" if place else self.rule
         if self.found is not None:
-            text += f"; found {self.found}"
+            shown = self.found if len(self.found) <= 3 * _LONGEST else f"{self.found[: 3 * _LONGEST]}..."
+            text += f"; found {shown}"
         text = text if self.nearest is None else f'{text}; did you mean "{self.nearest}"?'
         # What stands in a file may command a terminal, or turn the line's direction.
         return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
