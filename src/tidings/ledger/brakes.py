@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, select
 
-from tidings.ledger.bulk import upsert
+from tidings.ledger.bulk import changed, upsert
 from tidings.ledger.schema import brakes
 
 
@@ -28,7 +28,7 @@ def pull(conn: Connection, scope: str, *, reason: str, at: datetime, by: str) ->
 
 def release(conn: Connection, scope: str) -> bool:
     """Let go of a brake; return whether it was on."""
-    return conn.execute(delete(brakes).where(brakes.c.scope == scope)).rowcount == 1
+    return changed(conn, delete(brakes).where(brakes.c.scope == scope)) == 1
 
 
 def pulled(conn: Connection) -> dict[str, Brake]:

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Connection,
+    Executable,
     FromClause,
     Table,
     Text,
@@ -22,6 +23,7 @@ from sqlalchemy import (
     insert,
     literal,
     select,
+    text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import TypeEngine
@@ -80,6 +82,15 @@ def _sqlite_instant(at: datetime) -> str:
     return at.isoformat(" ", "microseconds")[:26]
 
 
+def changed(conn: Connection, statement: Executable) -> int:
+    """Run an INSERT, UPDATE or DELETE and return how many rows it changed."""
+    count = conn.execute(statement).rowcount
+    if count < 0:
+        # Python's driver for SQLite does not count statements that begin with WITH.
+        count = conn.execute(text("SELECT changes()")).scalar_one()
+    return int(count)
+
+
 def fit(said: str | None, length: int) -> str | None:
     """Return words from outside cut to a column's length, without the NUL that PostgreSQL refuses."""
     return said.replace("\0", "")[:length] if said else None
@@ -128,4 +139,18 @@ def upsert(conn: Connection, into: Table) -> Any:
     return postgresql.insert(into) if conn.dialect.name == "postgresql" else sqlite.insert(into)
 
 
-__all__ = ["TEXT", "TIME", "TRUTH", "WHOLE", "append", "copy", "fit", "given", "ids", "instant", "literal", "upsert"]
+__all__ = [
+    "TEXT",
+    "TIME",
+    "TRUTH",
+    "WHOLE",
+    "append",
+    "changed",
+    "copy",
+    "fit",
+    "given",
+    "ids",
+    "instant",
+    "literal",
+    "upsert",
+]

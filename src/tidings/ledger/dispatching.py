@@ -133,7 +133,7 @@ def extend_shard(conn: Connection, *, space: str, shard: int, owner: str, lease:
     """Hold a leased shard for longer; return whether it was still ours."""
     s = shard_leases.c
     mine = update(shard_leases).where(s.space == space, s.shard == shard, s.owner == owner)
-    return conn.execute(mine.values(lease_until=clock(conn) + lease)).rowcount == 1
+    return bulk.changed(conn, mine.values(lease_until=clock(conn) + lease)) == 1
 
 
 def release_shard(conn: Connection, *, space: str, shard: int, owner: str) -> None:
@@ -233,7 +233,7 @@ def let_go(conn: Connection, token: str, ids: Collection[str] | None = None) -> 
         ids = list(conn.scalars(select(m.id).where(UNDER_WAY, m.token == token)))
     mine = _mine(conn, token, ids)
     held = (m.id == mine.c.id, m.status == Status.CLAIMED, m.token == token)
-    return conn.execute(update(messages).where(*held).values(_UNCLAIMED)).rowcount
+    return bulk.changed(conn, update(messages).where(*held).values(_UNCLAIMED))
 
 
 def defer(conn: Connection, token: str, items: Sequence[tuple[str, datetime, str | None]]) -> int:
@@ -244,7 +244,7 @@ def defer(conn: Connection, token: str, items: Sequence[tuple[str, datetime, str
     later = bulk.given(conn, {"id": TEXT, "until": TIME, "reason": TEXT}, items)
     held = (m.id == later.c.id, m.status == Status.CLAIMED, m.token == token)
     changed = {"send_at": later.c.until, "deferrals": m.deferrals + 1, "defer_reason": later.c.reason}
-    return conn.execute(update(messages).where(*held).values(**_UNCLAIMED, **changed)).rowcount
+    return bulk.changed(conn, update(messages).where(*held).values(**_UNCLAIMED, **changed))
 
 
 def end(
@@ -300,7 +300,7 @@ def presume_lost(conn: Connection, *, before: datetime, now: datetime) -> int:
     if not chosen:
         return 0
     lost = {"status": Status.PRESUMED_LOST, "ended_at": now}
-    return conn.execute(update(messages).where(m.id == bulk.ids(conn, chosen).c.id, *old).values(lost)).rowcount
+    return bulk.changed(conn, update(messages).where(m.id == bulk.ids(conn, chosen).c.id, *old).values(lost))
 
 
 def cancel_for(

@@ -295,7 +295,7 @@ def release_cooldowns(conn: Connection, entry_ids: Collection[str]) -> int:
         return 0
     alive = exists().where(messages.c.entry_id == entries.c.id, messages.c.status.in_(EXPOSED_OR_MAY_BE))
     unexposed = exists().where(same, entries.c.id.in_(select(chosen.c.id)), ~alive)
-    return conn.execute(delete(cooldowns).where(unexposed)).rowcount
+    return bulk.changed(conn, delete(cooldowns).where(unexposed))
 
 
 def seen_json(entry: Entry) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
-from tidings.ledger.bulk import upsert
+from tidings.ledger.bulk import changed, upsert
 from tidings.ledger.schema import campaigns, contact_slots, cooldowns, entries, message_links, messages, runs
 from tidings.model.message import Space
 
@@ -107,4 +107,4 @@ def drop_dry_run(conn: Connection, campaign: str) -> int:
     conn.execute(delete(messages).where(messages.c.entry_id.in_(select(entries.c.id).where(*dry))))
     for kept in (cooldowns, campaigns):
         conn.execute(delete(kept).where(kept.c.campaign == campaign, kept.c.space == Space.DRY_RUN))
-    return conn.execute(delete(entries).where(*dry)).rowcount
+    return changed(conn, delete(entries).where(*dry))

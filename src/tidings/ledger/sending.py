@@ -268,7 +268,7 @@ def _sent(conn: Connection, some: Sequence[Outcome], now: datetime) -> int:
             lease_until=None,
         )
     )
-    return conn.execute(written).rowcount
+    return bulk.changed(conn, written)
 
 
 def _held(conn: Connection, some: Sequence[Outcome]) -> tuple[Any, tuple[Any, ...]]:
@@ -322,7 +322,7 @@ def _failed(conn: Connection, some: Sequence[Outcome], now: datetime) -> int:
 def _unknown(conn: Connection, some: Sequence[Outcome], now: datetime) -> int:
     said, held = _held(conn, some)
     doubt = {"reason": func.coalesce(said.reason, "no_answer"), "detail": said.detail, "lease_until": None}
-    return conn.execute(update(messages).where(*held).values(status=Status.UNKNOWN, **doubt)).rowcount
+    return bulk.changed(conn, update(messages).where(*held).values(status=Status.UNKNOWN, **doubt))
 
 
 _WRITERS: dict[str, Callable[[Connection, Sequence[Outcome], datetime], int]] = {

@@ -91,7 +91,9 @@ class Ledger:
             if self.dialect == "postgresql" and conn.scalar(text("SHOW transaction_read_only")) == "on":
                 raise LedgerError(f"ledger {where}: must be writable; it is read-only")
             found = _revision(conn)
-            conn.rollback()
+            if found is not None:
+                # SQLite opens a read-only file without a word, BEGIN IMMEDIATE included; any write tells.
+                conn.execute(text("UPDATE alembic_version SET version_num = version_num WHERE 1 = 0"))
         if found is None:
             raise LedgerError(f"ledger {where}: has no tables yet; run `tidings migrate`")
         if found != HEAD:
