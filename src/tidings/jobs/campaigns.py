@@ -25,7 +25,7 @@ def campaign_plan(campaign: Campaign, settings: Settings, pepper: bytes, space: 
                 channel=step.channel,
                 template=step.template,
                 expires_after=step.lasts,
-                min_gap=step.min_gap or campaign.min_gap,
+                min_gap=campaign.min_gap if step.min_gap is None else step.min_gap,
                 templates=step.templates,
                 transactional=step.message_class == "transactional",
             )

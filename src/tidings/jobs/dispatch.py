@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from tidings.channels.base import Provider
 from tidings.definitions import Campaign
@@ -147,14 +148,14 @@ class Lane:
             await asyncio.to_thread(self._tidy)
             done: set[int] = set()
             while not self.over:
-                shard = await asyncio.to_thread(self._lease, done)
-                if shard is None:
+                shards = await asyncio.to_thread(self._lease, done)
+                if not shards:
                     break
                 try:
-                    await self._drain(shard)
+                    await self._drain(shards)
                 finally:
-                    done.add(shard)
-                    await asyncio.to_thread(self._release, shard)
+                    done.update(shards)
+                    await asyncio.to_thread(self._release)
         finally:
             for provider in self.providers.values():
                 await provider.close()
@@ -163,15 +164,15 @@ class Lane:
             await asyncio.to_thread(self._record_run, told, started)
         return told
 
-    async def _drain(self, shard: int) -> None:
-        ahead: asyncio.Task[Batch | None] | None = asyncio.create_task(asyncio.to_thread(self._prepare, shard))
+    async def _drain(self, shards: Sequence[int]) -> None:
+        ahead: asyncio.Task[Batch | None] | None = asyncio.create_task(asyncio.to_thread(self._prepare, shards))
         try:
             while ahead is not None:
                 batch, ahead = await ahead, None
                 if batch is None:
                     return
                 if not self.over:
-                    ahead = asyncio.create_task(asyncio.to_thread(self._prepare, shard))
+                    ahead = asyncio.create_task(asyncio.to_thread(self._prepare, shards))
                 await self._carry(batch)
         finally:
             if ahead is not None:
@@ -179,14 +180,14 @@ class Lane:
                 if left is not None:
                     await asyncio.to_thread(self._let_go, left.token, [one.intent.id for one in left.ready])
 
-    def _prepare(self, shard: int) -> Batch | None:
+    def _prepare(self, shards: Sequence[int]) -> Batch | None:
         """Claim a batch, ask what is true about it, end or defer what must not leave, write the rest."""
         now = self.clock()
         with self.opened.ledger.writing() as conn:
             found: Claim = dispatching.claim(
-                conn, space=self.space, shard=shard, now=now, limit=self.settings.batch, lease=self.settings.lease
+                conn, space=self.space, shard=shards, now=now, limit=self.settings.batch, lease=self.settings.lease
             )
-            dispatching.extend_shard(conn, space=self.space, shard=shard, owner=self.owner, lease=self.settings.lease)
+            dispatching.extend_shards(conn, space=self.space, owner=self.owner, lease=self.settings.lease)
         if not found.due:
             return None
         self.counts["claimed"] += len(found.due)
@@ -295,15 +296,24 @@ class Lane:
     def _provider_name(self, channel: Channel) -> str:
         return str(getattr(self.opened.settings.providers, channel.value).name)
 
-    def _lease(self, done: set[int]) -> int | None:
+    def _lease(self, done: set[int]) -> list[int]:
+        # Every batch asks the warehouse the same few questions, so a lane takes its whole part of the shards at
+        # once; another lane that starts a moment later finds the rest.
+        most = max(1, self.settings.shards // self.settings.lanes)
         with self.opened.ledger.writing() as conn:
-            return dispatching.lease_shard(
-                conn, space=self.space, owner=self.owner, now=self.clock(), lease=self.settings.lease, skip=done
+            return dispatching.lease_shards(
+                conn,
+                space=self.space,
+                owner=self.owner,
+                now=self.clock(),
+                lease=self.settings.lease,
+                most=most,
+                skip=done,
             )
 
-    def _release(self, shard: int) -> None:
+    def _release(self) -> None:
         with self.opened.ledger.writing() as conn:
-            dispatching.release_shard(conn, space=self.space, shard=shard, owner=self.owner)
+            dispatching.release_shards(conn, space=self.space, owner=self.owner)
 
     def _let_go(self, token: str, ids: Sequence[str]) -> None:
         if not ids:
@@ -321,13 +331,14 @@ class Lane:
 
     def _told(self) -> DispatchCounts:
         halted = {channel.value: reason for channel, reason in self.halts.reasons.items()}
-        numbers = {name: self.counts[name] for name in _NUMBERS}
-        return replace(
-            DispatchCounts(self.space, **numbers), skipped=+self.skipped, cancelled=+self.cancelled, halted=halted
-        )
+        told = DispatchCounts(self.space, skipped=+self.skipped, cancelled=+self.cancelled, halted=halted)
+        numbers: dict[str, Any] = {name: self.counts[name] for name in _NUMBERS}
+        return replace(told, **numbers)
 
     def _record_run(self, told: DispatchCounts, started: datetime) -> None:
         counters = {name: value for name, value in asdict(told).items() if name != "space"}
+        for name in ("skipped", "cancelled"):
+            counters[name] = {str(reason): number for reason, number in counters[name].items()}
         with self.opened.ledger.writing() as conn:
             run_id = planning.start_run(conn, None, "dispatch", "", self.space, as_of=started, now=started)
             planning.end_run(conn, run_id, counters, now=self.clock())

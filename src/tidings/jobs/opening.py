@@ -11,14 +11,13 @@ from pathlib import Path
 from tidings.channels.base import Provider
 from tidings.channels.http import TimeLimits
 from tidings.channels.make import Account, provider
-from tidings.content.brand import DARK, LIGHT, BrandView, Palette
+from tidings.content.brand import BrandView
 from tidings.content.links import Signer
 from tidings.content.templates import Library
 from tidings.definitions import Project, load
 from tidings.errors import DefinitionError
 from tidings.ledger.store import Ledger
 from tidings.model.people import Channel
-from tidings.settings import Brand as BrandSettings
 from tidings.settings import (
     Connections,
     Database,
@@ -29,7 +28,6 @@ from tidings.settings import (
     is_local,
     open_secrets,
 )
-from tidings.settings.shop import Palette as PaletteSettings
 from tidings.warehouse.reader import Warehouse, open_shop
 
 LEDGER_FILE = "sqlite:///.tidings/ledger.sqlite"
@@ -78,7 +76,7 @@ class Opened:
     @cached_property
     def brand(self) -> BrandView:
         """The shop as templates see it."""
-        return brand_view(self.settings.brand)
+        return self.settings.brand.view()
 
     @cached_property
     def library(self) -> Library:
@@ -152,33 +150,6 @@ def ledger_url(project: Project, connections: Connections) -> str:
     if database.url == LEDGER_FILE:
         (project.folder / ".tidings").mkdir(parents=True, exist_ok=True)
     return database_url(database, project.folder, connections)
-
-
-def brand_view(brand: BrandSettings) -> BrandView:
-    """Return the brand as templates see it, with the default look where the settings say nothing."""
-    light, dark = brand.colours.light, brand.colours.dark
-    base = BrandView(brand.name, brand.legal_name, brand.postal_address, brand.url)
-    return BrandView(
-        name=brand.name,
-        legal_name=brand.legal_name,
-        postal_address=brand.postal_address,
-        url=brand.url,
-        delivery=brand.delivery,
-        returns=brand.returns,
-        questions="Reply to this e-mail. A person answers." if brand.replies_read else "",
-        language=brand.locale.replace("_", "-").split("-")[0],
-        country=brand.country,
-        zone=brand.zone,
-        light=_palette(light, LIGHT),
-        dark=_palette(dark, DARK),
-        image_box=light.image_box or base.image_box,
-        image_alt=light.alt or base.image_alt,
-    )
-
-
-def _palette(said: PaletteSettings, default: Palette) -> Palette:
-    names = Palette.__dataclass_fields__
-    return Palette(**{name: getattr(said, name) or getattr(default, name) for name in names})
 
 
 def known_sender(opened: Opened, channel: Channel) -> tuple[str, str | None, str | None]:

@@ -22,8 +22,10 @@ from tidings.model.message import SkipReason, Status
 
 __all__ = [
     "Begun", "Claim", "Due", "Intent", "Outcome", "Previous", "Reaped", "Soon", "anything_due", "begin_sending",
-    "cancel_for", "claim", "defer", "end", "extend_shard", "lease_shard", "let_go", "presume_lost", "reap",
-    "record_outcomes", "release_shard", "upcoming",
+    "cancel_for", "claim", "defer", "end", "extend_shard", "extend_shards", "lease_shard", "lease_shards", "let_go",
+    "presume_lost", "reap",
+    "record_outcomes", "release_shard", "release_shards",
+    "upcoming",
 ]  # fmt: skip
 
 m = messages.c
@@ -93,8 +95,9 @@ class Reaped:
     unknown: int
 
 
-def _due(space: str, now: datetime, shard: ColumnElement[int] | int) -> ColumnElement[bool]:
-    return and_(PLANNED, m.space == space, m.shard == shard, m.send_at <= now)
+def _due(space: str, now: datetime, shard: ColumnElement[int] | int | Collection[int]) -> ColumnElement[bool]:
+    inside = m.shard.in_(sorted(shard)) if isinstance(shard, Collection) else m.shard == shard
+    return and_(PLANNED, m.space == space, inside, m.send_at <= now)
 
 
 def anything_due(conn: Connection, space: str, now: datetime) -> bool:
@@ -129,6 +132,48 @@ def lease_shard(
     return shard
 
 
+def lease_shards(
+    conn: Connection,
+    *,
+    space: str,
+    owner: str,
+    now: datetime,
+    lease: timedelta,
+    most: int,
+    skip: Collection[int] = (),
+) -> list[int]:
+    """Lease up to ``most`` free shards that have due work, the longest untouched first."""
+    at = clock(conn)
+    s = shard_leases.c
+    free = or_(s.owner.is_(None), s.lease_until <= at)
+    chosen = (
+        select(s.shard)
+        .where(s.space == space, free, s.shard.not_in(sorted(skip)), exists().where(_due(space, now, s.shard)))
+        .order_by(s.lease_until.asc().nulls_first(), s.shard)
+        .limit(most)
+        .with_for_update(skip_locked=True)
+    )
+    shards = list(conn.scalars(chosen))
+    if shards:
+        mine = update(shard_leases).where(s.space == space, s.shard.in_(shards))
+        conn.execute(mine.values(owner=owner, lease_until=at + lease))
+    return shards
+
+
+def extend_shards(conn: Connection, *, space: str, owner: str, lease: timedelta) -> int:
+    """Hold everything an owner has leased for longer; return how many shards are still theirs."""
+    s = shard_leases.c
+    mine = update(shard_leases).where(s.space == space, s.owner == owner)
+    return conn.execute(mine.values(lease_until=clock(conn) + lease)).rowcount
+
+
+def release_shards(conn: Connection, *, space: str, owner: str) -> None:
+    """Give back everything an owner has leased; what was lost meanwhile stays with whoever has it."""
+    s = shard_leases.c
+    mine = update(shard_leases).where(s.space == space, s.owner == owner)
+    conn.execute(mine.values(owner=None, lease_until=clock(conn)))
+
+
 def extend_shard(conn: Connection, *, space: str, shard: int, owner: str, lease: timedelta) -> bool:
     """Hold a leased shard for longer; return whether it was still ours."""
     s = shard_leases.c
@@ -143,8 +188,10 @@ def release_shard(conn: Connection, *, space: str, shard: int, owner: str) -> No
     conn.execute(mine.values(owner=None, lease_until=clock(conn)))
 
 
-def claim(conn: Connection, *, space: str, shard: int, now: datetime, limit: int, lease: timedelta) -> Claim:
-    """Claim up to ``limit`` due messages of a shard, oldest first, and every other due one of their customers.
+def claim(
+    conn: Connection, *, space: str, shard: int | Collection[int], now: datetime, limit: int, lease: timedelta
+) -> Claim:
+    """Claim up to ``limit`` due messages of a shard (or several), oldest first, and every other of their customers.
 
     What is due is decided by the job's ``now``; the lease runs on the database's clock. Rows that another
     transaction holds are passed over. A customer's messages come together, so that arbitration sees them all.
