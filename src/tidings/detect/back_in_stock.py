@@ -18,7 +18,7 @@ from tidings.detect.interest import last_looks
 from tidings.detect.lookups import in_chunks, skus_now
 from tidings.detect.purchases import with_purchases
 from tidings.detect.steps import Count, Restock, Steps, on_hand, restocks
-from tidings.detect.streams import HAPPENED, LAYOUT, WANTED, by_sku, laid_out, one_stream
+from tidings.detect.streams import COUNTS, HAPPENED, WANTED, by_sku, laid_out, one_stream
 from tidings.fields import Duration, PositiveDuration
 from tidings.model.entry import Entry, Item, Window
 from tidings.model.message import SkipReason
@@ -79,7 +79,7 @@ class BackInStock(Trigger):
         if self.viewers and tables.has("product_events", "customer_id", "sku"):
             viewed = (before(since, self.look_back), last)
             looks = last_looks(tables, people, back, viewed, ["viewed", "added"])
-            wants.append(select(*laid_out(WANTED, **{c.name: c for c in looks.c if c.name != "price"})))
+            wants.append(select(*laid_out(COUNTS, WANTED, **{c.name: c for c in looks.c if c.name != "price"})))
         if not wants:
             return one_stream(counts)
         return one_stream(counts, self._waiting(tables, people, back, union_all(*wants).cte("wants"), bounds))
@@ -159,7 +159,7 @@ class BackInStock(Trigger):
             told = and_(told, or_(ranked.c.previous.is_(None), ranked.c.previous != ranked.c.there, ranked.c.old == 1))
         return select(
             *laid_out(
-                HAPPENED, sku=ranked.c.sku, amount=ranked.c.quantity, since=ranked.c.observed_at,
+                COUNTS, HAPPENED, sku=ranked.c.sku, amount=ranked.c.quantity, since=ranked.c.observed_at,
                 **{name: ranked.c[name] for name in places},
             )
         ).where(told)  # fmt: skip
@@ -172,7 +172,7 @@ class BackInStock(Trigger):
         optional = {"request_id": "request_id", "market": "market", "until": "expires_at"}
         given = {name: requests.c[theirs] for name, theirs in optional.items() if tables.has("stock_requests", theirs)}
         asked = {"sku": requests.c.sku, "customer_id": owner, "since": requests.c.requested_at}
-        rows = select(*laid_out(WANTED, **asked, **given)).select_from(joined)
+        rows = select(*laid_out(COUNTS, WANTED, **asked, **given)).select_from(joined)
         rows = rows.where(
             requests.c.sku.in_(select(back.c.sku)), requests.c.requested_at > bounds[0],
             requests.c.requested_at <= bounds[1],
@@ -189,9 +189,9 @@ class BackInStock(Trigger):
         who = (wants.c.customer_id, wants.c.sku)
         rows, bought_at = with_purchases(tables, people, wants, who=who, skus=skus, bounds=bounds)
         rows, goods = with_goods(tables, rows, wants.c.sku, None, bounds[1])
-        told: dict[str, ColumnElement[Any]] = {c.name: c for c in wants.c if c.name in LAYOUT}
+        told: dict[str, ColumnElement[Any]] = {c.name: c for c in wants.c if c.name in COUNTS}
         told |= {"bought_at": bought_at, "active": goods.active}
-        query = select(*laid_out(WANTED, **told)).select_from(rows)
+        query = select(*laid_out(COUNTS, WANTED, **told)).select_from(rows)
         return without_internal(tables, people, query, wants.c.customer_id)
 
     def _restocks(self, shelf: Steps, slice_: tuple[datetime, datetime], until: datetime) -> list[Restock]:

@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
-from sqlalchemy import CTE, Row, Select, and_, func, or_, select
+from sqlalchemy import CTE, ColumnElement, Row, Select, and_, func, or_, select
 
 from tidings.detect.base import Trigger
 from tidings.detect.clock import before, effective_at, stamp
@@ -20,7 +20,7 @@ from tidings.detect.lookups import in_chunks, skus_now
 from tidings.detect.pricebook import Market, book_columns, is_public, market_of, price_book
 from tidings.detect.purchases import with_purchases
 from tidings.detect.steps import Steps
-from tidings.detect.streams import HAPPENED, WANTED, by_sku, laid_out, one_stream
+from tidings.detect.streams import HAPPENED, PRICES, WANTED, by_sku, laid_out, one_stream
 from tidings.fields import Amounts, Duration, PositiveDuration, Share
 from tidings.model.entry import Entry, Item, Window
 from tidings.model.message import SkipReason
@@ -89,7 +89,7 @@ class PriceDrop(Trigger):
         people = identities(tables, window.end)
         fallen = self._fallen(tables, since, last)
         prices = tables["prices"]
-        book = select(*laid_out(HAPPENED, **book_columns(tables, prices))).where(
+        book = select(*laid_out(PRICES, HAPPENED, **book_columns(tables, prices))).where(
             prices.c.sku.in_(select(fallen.c.sku)), prices.c.valid_from <= window.end, *is_public(tables, prices)
         )
         return one_stream(book, self._interested(tables, people, fallen, (since, window.end)))
@@ -113,7 +113,7 @@ class PriceDrop(Trigger):
         for chunk in in_chunks(entries):
             now = skus_now(shop, chunk, min(entry.anchor_at for entry in chunk) - self.look_back, as_of)
             prices = shop.tables["prices"]
-            rows = select(*laid_out(HAPPENED, **book_columns(shop.tables, prices))).where(
+            rows = select(*laid_out(PRICES, HAPPENED, **book_columns(shop.tables, prices))).where(
                 prices.c.sku.in_(sorted({entry.sku for entry in chunk})), prices.c.valid_from <= as_of,
                 *is_public(shop.tables, prices),
             )  # fmt: skip
@@ -163,9 +163,9 @@ class PriceDrop(Trigger):
             bounds=(since, until),
         )  # fmt: skip
         rows, goods = with_goods(tables, rows, looks.c.sku, select(fallen.c.sku), until)
-        look = {c.name: c for c in looks.c if c.name != "price"}
+        look: dict[str, ColumnElement[Any]] = {c.name: c for c in looks.c if c.name != "price"}
         look |= {"amount": looks.c.price, "active": goods.active, "on_hand": goods.on_hand, "bought_at": bought_at}
-        query = select(*laid_out(WANTED, **look)).select_from(rows)
+        query = select(*laid_out(PRICES, WANTED, **look)).select_from(rows)
         query = query.where(or_(bought_at.is_(None), bought_at < looks.c.occurred_at))
         return without_internal(tables, people, query, looks.c.customer_id)
 

@@ -21,19 +21,22 @@ from sqlalchemy import (
 )
 
 _TIME = DateTime(timezone=True)
-# ``since`` and ``until`` are when a price holds, a count was made, or a request was made and ends.
-LAYOUT: Mapping[str, Any] = {
-    "sku": String(), "customer_id": String(), "request_id": String(), "market": String(), "currency": String(),
-    "kind": String(), "location": String(), "amount": BigInteger(), "since": _TIME, "until": _TIME,
-    "cancelled_at": _TIME, "occurred_at": _TIME, "received_at": _TIME, "claimed_at": _TIME, "bought_at": _TIME,
-    "active": Integer(), "on_hand": BigInteger(),
+Layout = Mapping[str, Any]
+_BOTH: Layout = {
+    "sku": String(), "customer_id": String(), "market": String(), "amount": BigInteger(), "since": _TIME,
+    "until": _TIME, "occurred_at": _TIME, "received_at": _TIME, "claimed_at": _TIME, "bought_at": _TIME,
+    "active": Integer(),
 }  # fmt: skip
+# ``since`` and ``until`` are when a price holds, or a count or a request was made and ends. A column more is paid
+# for with every row, so each trigger has only its own.
+PRICES: Layout = {**_BOTH, "currency": String(), "kind": String(), "on_hand": BigInteger()}
+COUNTS: Layout = {**_BOTH, "request_id": String(), "location": String()}
 HAPPENED, WANTED = 0, 1
 
 
-def laid_out(part: int, **given: ColumnElement[Any]) -> list[ColumnElement[Any]]:
-    """Return the columns of the stream in their one order; what is not given is NULL."""
-    columns = [given.get(name, null().cast(kind)).label(name) for name, kind in LAYOUT.items()]
+def laid_out(layout: Layout, part: int, **given: ColumnElement[Any]) -> list[ColumnElement[Any]]:
+    """Return the columns of a stream in their one order; what is not given is NULL, what is not in it is left out."""
+    columns = [given.get(name, null().cast(kind)).label(name) for name, kind in layout.items()]
     return [*columns, literal(part).label("part")]
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
-from sqlalchemy import CTE, ColumnElement, Row, Select, Subquery, and_, case, func, or_, select
+from sqlalchemy import CTE, ColumnElement, Row, Select, Subquery, case, func, or_, select
 
 from tidings.detect.base import Trigger
 from tidings.detect.clock import BEGINNING, before, stamp
@@ -63,42 +63,39 @@ class WinBack(Trigger):
         return self.lapse if self.cadence == "none" else min(self.lapse, SHORTEST)
 
     def found(self, tables: Tables, window: Window) -> Select[Any]:
-        """Return each lapsed customer's orders in one row; with cadence quantile, a row per order."""
+        """Return each lapsed customer in one row; with cadence quantile, in a row per order."""
         since, last = self._slice(window)
         people = identities(tables, window.end)
         orders = _kept_orders(tables, people, BEGINNING, window.end)
         lapsed = _customers(orders, since, last, self.minimum_orders)
+        # What tells one order from the next is asked for the lapsed only: to tell all orders apart costs too much.
+        each = _kept_orders(tables, people, BEGINNING, window.end)
+        theirs = lapsed.join(each, each.c.customer_id == lapsed.c.customer_id)
         if self.cadence == "quantile":
-            each = _kept_orders(tables, people, BEGINNING, window.end)
-            rows = select(lapsed, each.c.ordered_at, each.c.order_id).join_from(
-                lapsed, each, each.c.customer_id == lapsed.c.customer_id
-            )
+            rows = select(lapsed, each.c.ordered_at, each.c.order_id).select_from(theirs)
         else:
-            # The order the lapse began with: fetched for the lapsed only, an ordering of all orders costs too much.
-            each = _kept_orders(tables, people, since, last)
-            same = and_(each.c.customer_id == lapsed.c.customer_id, each.c.ordered_at == lapsed.c.last_order)
-            rows = (
-                select(lapsed, func.min(each.c.order_id).label("order_id"))
-                .join_from(lapsed, each, same)
-                .group_by(*lapsed.c)
-            )
+            number = func.count(each.c.order_id.distinct())
+            last_one = case((each.c.ordered_at == lapsed.c.last_order, each.c.order_id))
+            rows = select(lapsed, number.label("orders"), func.min(last_one).label("order_id")).select_from(theirs)
+            rows = rows.group_by(*lapsed.c).having(number >= self.minimum_orders)
         return without_internal(tables, people, rows, lapsed.c.customer_id).order_by(lapsed.c.customer_id)
 
     def entries(self, shop: Shop, window: Window) -> Iterator[Entry]:
         """Yield one entry per lapsed customer."""
         for (customer,), rows in grouped(shop.stream(self.found(shop.tables, window)), "customer_id"):
-            row = rows[0]
-            lapse = self._lapse(rows)
+            row: Any = rows[0]
+            times, order = _orders(rows) if self.cadence == "quantile" else ([], row.order_id)
+            orders = len(times) or row.orders
+            if orders < self.minimum_orders:
+                continue
+            lapse = self._lapse(row, orders, times)
             entered_at = row.last_order + lapse
             too_late = self.entry_window is not None and entered_at <= before(window.end, self.entry_window)
             if not window.start < entered_at <= window.end or too_late:
                 continue
-            order = row.order_id
-            if self.cadence == "quantile":
-                order = min(each.order_id for each in rows if each.ordered_at == row.last_order)
             yield Entry(
                 key=f"{customer}|{order}|{stamp(row.last_order)}", customer_id=customer, anchor_at=row.last_order,
-                entered_at=entered_at, facts={"order": str(order), "orders": str(row.orders)},
+                entered_at=entered_at, facts={"order": str(order), "orders": str(orders)},
             )  # fmt: skip
 
     def untrue(self, shop: Shop, entries: Sequence[Entry], as_of: datetime) -> dict[str, SkipReason]:
@@ -124,21 +121,26 @@ class WinBack(Trigger):
         start = window.start if self.entry_window is None else max(window.start, before(window.end, self.entry_window))
         return before(start, longest), before(window.end, self.wait)
 
-    def _lapse(self, rows: list[Row[Any]]) -> timedelta:
-        row: Any = rows[0]
+    def _lapse(self, row: Any, orders: int, times: list[datetime]) -> timedelta:
         own: timedelta
-        if self.cadence == "none" or row.orders < self.cadence_orders:
+        if self.cadence == "none" or orders < self.cadence_orders:
             return self.lapse
         if self.cadence == "mean":
-            own = (row.last_order - row.first_order) / (row.orders - 1) * self.factor
+            own = (row.last_order - row.first_order) / (orders - 1) * self.factor
         else:
-            own = (row.orders * _gap_90(rows) + PRIOR * self.lapse) / (row.orders + PRIOR)
+            own = (orders * _gap_90(times) + PRIOR * self.lapse) / (orders + PRIOR)
         return max(SHORTEST, min(LONGEST, own))
 
 
-def _gap_90(rows: list[Row[Any]]) -> timedelta:
+def _orders(rows: list[Row[Any]]) -> tuple[list[datetime], str]:
+    """Return when each order was placed, each once, and the id of the last."""
+    last = {row.order_id: row.ordered_at for row in sorted(rows, key=lambda row: row.ordered_at)}
+    times = sorted(last.values())
+    return times, min(order for order, at in last.items() if at == times[-1])
+
+
+def _gap_90(times: list[datetime]) -> timedelta:
     """Return the 90 % quantile of the gaps between orders, interpolated between the two nearest."""
-    times = sorted(row.ordered_at for row in rows)
     gaps = sorted(later - earlier for earlier, later in pairwise(times))
     place = 0.9 * (len(gaps) - 1)
     low = int(place)
@@ -157,8 +159,7 @@ def _customers(orders: Subquery, since: datetime, last: datetime, minimum_orders
         quiet.append(or_(open_ == 0, done == 0))
     return (
         select(
-            orders.c.customer_id, last_order.label("last_order"), func.min(orders.c.ordered_at).label("first_order"),
-            func.count().label("orders"),
+            orders.c.customer_id, last_order.label("last_order"), func.min(orders.c.ordered_at).label("first_order")
         )
         .group_by(orders.c.customer_id).having(*quiet).cte("lapsed")
     )  # fmt: skip
