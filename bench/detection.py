@@ -86,6 +86,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--small", action="store_true", help="50,000 events, for a smoke test")
     parser.add_argument("--events", type=int, help="one table of this size only")
+    parser.add_argument("--rounds", type=int, help="how often each question is asked; else enough for a median")
     given = parser.parse_args()
     small = given.small
     large = [100_000_000] if os.environ.get("LARGE") else []
@@ -98,7 +99,7 @@ def main() -> None:
         engine = shop(events)
         for label, length in (("tick", TICK), ("day", DAY)):
             for name in sorted(QUESTIONS):
-                one = compare(engine, name, length, rounds=1 if small else 15 if length == TICK else 7)
+                one = compare(engine, name, length, given.rounds or (1 if small else 15 if length == TICK else 7))
                 print(f"{events:>12,} {label:>6} {name:<20} {one['ours']:>9.1f} {one['hand']:>9.1f} "
                       f"{one['ratio']:>6.2f} {one['rows']:>8,} {one['hand_rows']:>8,} {one['entries']:>8,} "
                       f"{one['whole']:>9.1f}", flush=True)  # fmt: skip
