@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from tidings.definitions import Campaign
 from tidings.jobs import campaigns as words
-from tidings.jobs.facts import Facts, gather
+from tidings.jobs.facts import Facts, deepened, gather
 from tidings.jobs.gates import due_facts
 from tidings.jobs.opening import Opened
 from tidings.ledger.dispatching import Due, Previous
@@ -107,7 +107,7 @@ def run(opened: Opened, customer_id: str, *, now: datetime | None = None) -> Tol
 
 def _facts(opened: Opened, stories: Sequence[EntryStory], by_id: Mapping[str, Campaign], now: datetime) -> Facts | None:
     waiting = [_due(story, message) for story in stories for message in story.messages if message.status in _WAITING]
-    return gather(opened, waiting, by_id, now) if waiting else None
+    return deepened(opened, gather(opened, waiting, now), waiting, by_id) if waiting else None
 
 
 def _due(story: EntryStory, message: MessageStory) -> Due:

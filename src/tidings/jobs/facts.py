@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from tidings.definitions import Campaign
@@ -40,8 +40,8 @@ class Facts:
         return self.products.get((due.entry.market, due.entry.currency, sku))
 
 
-def gather(opened: Opened, due: Sequence[Due], campaigns: Mapping[str, Campaign], now: datetime) -> Facts:
-    """Ask for everything about a batch: one query per table and trigger type, whatever the batch's size."""
+def gather(opened: Opened, due: Sequence[Due], now: datetime) -> Facts:
+    """Ask about the people of a batch: one query per table, whatever the batch's size."""
     ids = {one.customer_id for one in due}
     known = people.customers(opened.shop, ids)
     addresses = _addresses(opened, due, known)
@@ -65,11 +65,24 @@ def gather(opened: Opened, due: Sequence[Due], campaigns: Mapping[str, Campaign]
         consents,
         suppressed,
         orders,
-        _untrue(opened, due, campaigns, now),
-        _stale(opened, {one.campaign for one in due}, campaigns, now),
-        _products(opened, due, now),
-        pulled,
+        brakes=pulled,
     )
+
+
+def deepened(opened: Opened, facts: Facts, due: Sequence[Due], campaigns: Mapping[str, Campaign]) -> Facts:
+    """Add whether the triggers are still true, and their sources fresh, for what passed the cheaper gates."""
+    if not due:
+        return facts
+    return replace(
+        facts,
+        untrue=_untrue(opened, due, campaigns, facts.now),
+        stale=_stale(opened, {one.campaign for one in due}, campaigns, facts.now),
+    )
+
+
+def with_products(opened: Opened, facts: Facts, due: Sequence[Due]) -> Facts:
+    """Add the products of the messages that are about to be written."""
+    return replace(facts, products=_products(opened, due, facts.now)) if due else facts
 
 
 def _ids(person: str, known: Mapping[str, Customer]) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from tidings.definitions import Campaign, Step
 from tidings.errors import TemplateError
 from tidings.jobs import campaigns as words
 from tidings.jobs.compose import draft, envelope
-from tidings.jobs.facts import Facts, gather
+from tidings.jobs.facts import Facts, deepened, gather, with_products
 from tidings.jobs.opening import Opened
 from tidings.jobs.sending import Halts, Ready
 from tidings.jobs.suggest import Suggestions
@@ -74,16 +74,25 @@ def pass_gates(
     halts: Halts,
 ) -> Batch:
     """Ask everything once about a claim, and sort it. Renders what passed; writes nothing."""
-    facts = gather(opened, claim.due, campaigns, now)
+    facts = gather(opened, claim.due, now)
     batch = Batch(claim.token)
-    passed: list[Due] = []
-    for due in claim.due:
-        decision = _decision(opened, due, campaigns.get(due.campaign), facts, space, halts)
-        if isinstance(decision, Pass):
-            passed.append(due)
-        else:
-            batch.settle(due, decision, now)
-    winning = _arbitrated(opened, passed, campaigns, facts, space, batch)
+
+    def passing(asked: Sequence[Due]) -> list[Due]:
+        passed = []
+        for due in asked:
+            decision = _decision(opened, due, campaigns.get(due.campaign), facts, space, halts)
+            if isinstance(decision, Pass):
+                passed.append(due)
+            else:
+                batch.settle(due, decision, now)
+        return passed
+
+    # The dear questions are asked only about what the cheap ones let through; the order of the gates is the same,
+    # because what is not known yet holds nothing back.
+    passed = passing(claim.due)
+    facts = deepened(opened, facts, passed, campaigns)
+    winning = _arbitrated(opened, passing(passed), campaigns, facts, space, batch)
+    facts = with_products(opened, facts, winning)
     suggestions = Suggestions(opened, now)
     for due in winning:
         _write(opened, due, campaigns[due.campaign], facts, suggestions, batch)

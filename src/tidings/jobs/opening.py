@@ -124,9 +124,8 @@ class Opened:
         return not base_url or not is_local(base_url)
 
     def status_callback(self, message_id: str) -> str:
-        """Return where a text's provider reports its status: our own address with a signed message id."""
-        token = self.signer.preferences(message_id)
-        return f"{self.settings.public_url.rstrip('/')}/webhooks/twilio/status?d={token}"
+        """Return where a text's provider reports its status; the provider signs the whole address."""
+        return f"{self.settings.public_url.rstrip('/')}/webhooks/twilio/status?d={message_id}"
 
     def close(self) -> None:
         """Close what was opened, newest first."""

@@ -29,7 +29,8 @@ class Funnel:
     """One campaign's entries whose ``entered_at`` lies in the period, and what became of their messages.
 
     ``messages = sent + held_out + open + unknown + failed + expired + skipped + cancelled``. ``planned`` is
-    the part of them that planning did not refuse at once. ``unknown`` contains presumed_lost; ``open`` is
+    the part of them that planning did not refuse at once; ``refused`` are the others by reason (they are in
+    ``skipped`` and ``expired`` as well). ``unknown`` contains presumed_lost; ``open`` is
     waiting or under way. ``delivered`` to ``unsubscribed`` count distinct messages, machines left out;
     ``recipients`` are distinct persons sent to.
     """
@@ -45,6 +46,7 @@ class Funnel:
     unknown: int = 0
     failed: int = 0
     expired: int = 0
+    refused: dict[str, int] = field(default_factory=dict)
     skipped: dict[str, int] = field(default_factory=dict)
     cancelled: dict[str, int] = field(default_factory=dict)
     sent_by_channel: dict[str, int] = field(default_factory=dict)
@@ -120,7 +122,14 @@ def funnel(
 
 def _count_messages(conn: Connection, cohort: tuple[ColumnElement[bool], ...], found: dict[str, Funnel]) -> None:
     e, m = entries.c, messages.c
-    kept = or_(m.ended_at.is_(None), m.ended_at > e.planned_at, m.sending_at.is_not(None))
+    # A replay plans and dispatches at the same told moment, so a token is proof that planning let it through.
+    kept = or_(
+        m.ended_at.is_(None),
+        m.ended_at > e.planned_at,
+        m.sending_at.is_not(None),
+        m.token.is_not(None),
+        m.status == Status.CANCELLED,
+    )
     rows = conn.execute(
         select(e.campaign, m.status, m.reason, m.channel, kept.label("kept"), func.count().label("count"))
         .join(messages, m.entry_id == e.id)
@@ -130,7 +139,11 @@ def _count_messages(conn: Connection, cohort: tuple[ColumnElement[bool], ...], f
     for campaign, status, reason, channel, was_kept, count in rows:
         one = found[campaign]
         one.messages += count
-        one.planned += count if was_kept else 0
+        if was_kept:
+            one.planned += count
+        else:
+            why = reason or status
+            one.refused[why] = one.refused.get(why, 0) + count
         _add(one, Status(status), reason, channel, count)
     sent = select(e.campaign, func.count(m.customer_id.distinct())).join(messages, m.entry_id == e.id)
     for campaign, count in conn.execute(sent.where(*cohort, m.status == Status.SENT).group_by(e.campaign)):

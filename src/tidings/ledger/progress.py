@@ -40,6 +40,12 @@ def campaign_state(conn: Connection, space: str, campaign: str) -> CampaignState
     )
 
 
+def campaigns_known(conn: Connection) -> list[str]:
+    """Return the ids of all campaigns that ever planned live."""
+    known = select(campaigns.c.campaign).where(campaigns.c.space == Space.LIVE)
+    return list(conn.scalars(known.order_by(campaigns.c.campaign)))
+
+
 def save_state(conn: Connection, state: CampaignState, now: datetime | None = None) -> None:
     """Keep a campaign's state. The watermark never goes back: of two planners the one that saw further wins."""
     write = upsert(conn, campaigns).values(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 import orjson
@@ -20,9 +21,31 @@ from tidings.model.entry import Item
 from tidings.model.message import Space, Status
 
 __all__ = [
-    "Credit", "Exposure", "Funnel", "PersonOutcome", "RevenueDay", "RunTotals", "Touch", "all_exposures",
-    "credit_lines", "exposures", "funnel", "last_run", "outcome_lines", "recipients", "replace_credits",
-    "replace_outcomes", "replace_revenue_days", "revenue_lines", "run_totals", "touches",
+    "Credit",
+    "Exposure",
+    "Funnel",
+    "PersonOutcome",
+    "RevenueDay",
+    "RunTotals",
+    "Touch",
+    "all_exposures",
+    "credit_lines",
+    "exposures",
+    "exposures_by_person",
+    "exposures_of",
+    "funnel",
+    "last_run",
+    "outcome_lines",
+    "recipients",
+    "replace_credits",
+    "replace_outcomes",
+    "replace_outcomes_of",
+    "replace_revenue_days",
+    "revenue_lines",
+    "run_totals",
+    "sweep",
+    "touches",
+    "touches_of",
 ]  # fmt: skip
 
 BATCH = 10_000
@@ -146,6 +169,29 @@ def _engaged(since: datetime) -> Any:
     )
 
 
+def touches_of(conn: Connection, people: Collection[str], *, since: datetime, until: datetime) -> list[Touch]:
+    """Return the touches of these people's messages (without ``items``) that were felt in ``[since, until]``."""
+    m, e, g, wanted = messages.c, entries.c, engagements.c, bulk.ids(conn, people)
+    clicked = and_(g.kind == EngagementKind.CLICKED, g.machine == false())
+    delivered = g.kind == EngagementKind.DELIVERED
+    query = (
+        select(
+            m.id, m.campaign, m.customer_id, m.channel, e.variant, m.sent_at,
+            func.min(case((delivered, g.at)), type_=TIME), func.min(case((clicked, g.at)), type_=TIME),
+        )
+        .join(wanted, wanted.c.id == m.customer_id)
+        .join(entries, e.id == m.entry_id)
+        .join(engagements, g.message_id == m.id)
+        .where(m.status == Status.SENT, m.space == Space.LIVE, m.held_out == false())
+        .where(or_(delivered, clicked), g.at >= since, g.at <= until)
+        .group_by(m.id, m.campaign, m.customer_id, m.channel, e.variant, m.sent_at)
+    )  # fmt: skip
+    return [
+        Touch(id_, campaign, customer, channel, variant, sent_at, first_delivery, first_click, ())
+        for id_, campaign, customer, channel, variant, sent_at, first_delivery, first_click in conn.execute(query)
+    ]
+
+
 def exposures(conn: Connection, campaign: str, *, batch: int = BATCH) -> Iterator[Exposure]:
     """Stream each person's first exposure to a campaign, arm as assigned, one row a person.
 
@@ -175,6 +221,37 @@ def all_exposures(conn: Connection, campaigns: Collection[str], *, batch: int = 
         yield Exposure(*row)
 
 
+def exposures_by_person(
+    conn: Connection, *, since: datetime, batch: int = BATCH
+) -> Iterator[tuple[str, list[Exposure]]]:
+    """Stream everybody exposed since a moment, by customer id, with each of their exposures ever, oldest first."""
+    recent = select(messages.c.customer_id).where(*_exposed(), messages.c.sending_at >= since)
+    query = _exposure_rows().where(messages.c.customer_id.in_(recent))
+    order = (messages.c.customer_id, messages.c.sending_at, messages.c.id)
+    rows = (Exposure(*row) for row in _stream(conn, query.order_by(*order), batch))
+    for customer, theirs in groupby(rows, key=lambda one: one.customer_id):
+        yield customer, list(theirs)
+
+
+def exposures_of(conn: Connection, people: Collection[str]) -> list[Exposure]:
+    """Return every exposure of these people, oldest first."""
+    wanted = bulk.ids(conn, people)
+    query = _exposure_rows().join(wanted, wanted.c.id == messages.c.customer_id)
+    return [Exposure(*row) for row in conn.execute(query.order_by(messages.c.sending_at, messages.c.id))]
+
+
+def _exposure_rows() -> Any:
+    m, e = messages.c, entries.c
+    return select(m.campaign, m.customer_id, e.arm, e.variant, m.sending_at).join_from(
+        messages, entries, e.id == m.entry_id
+    ).where(*_exposed())  # fmt: skip
+
+
+def _exposed() -> tuple[Any, ...]:
+    m = messages.c
+    return m.space == Space.LIVE, m.status.in_(EXPOSED), m.sending_at.is_not(None)
+
+
 def _stream(conn: Connection, query: Any, batch: int) -> Iterator[Any]:
     yield from conn.execution_options(stream_results=True, yield_per=batch).execute(query)
 
@@ -196,6 +273,24 @@ def replace_outcomes(conn: Connection, campaign: str, found: Sequence[PersonOutc
     bulk.append(conn, outcomes, names, rows)
 
 
+def replace_outcomes_of(
+    conn: Connection, people: Collection[str], found: Sequence[PersonOutcome], *, now: datetime
+) -> None:
+    """Set what these people (under all their ids) spent, in every campaign."""
+    wanted = bulk.ids(conn, people)
+    conn.execute(delete(outcomes).where(outcomes.c.customer_id.in_(select(wanted.c.id))))
+    names = tuple(column.name for column in outcomes.columns)
+    bulk.append(conn, outcomes, names, [(*(getattr(one, name) for name in names[:-1]), now) for one in found])
+
+
+def sweep(conn: Connection, *, orders_since: datetime, exposed_since: datetime, now: datetime) -> int:
+    """Remove the credits and outcomes since these moments that a run at ``now`` did not write; return how many."""
+    c, o = credits.c, outcomes.c
+    stale = delete(credits).where(c.ordered_at >= orders_since, c.computed_at != now)
+    gone = conn.execute(stale).rowcount
+    return gone + conn.execute(delete(outcomes).where(o.exposed_at >= exposed_since, o.computed_at != now)).rowcount
+
+
 def replace_revenue_days(
     conn: Connection, found: Sequence[RevenueDay], *, start: datetime, end: datetime | None = None
 ) -> None:
@@ -206,6 +301,18 @@ def replace_revenue_days(
     )
     names = tuple(column.name for column in revenue_days.columns)
     bulk.append(conn, revenue_days, names, [tuple(getattr(one, name) for name in names) for one in found])
+
+
+def credited_and_earned(conn: Connection, *, since: datetime) -> tuple[dict[str, int], dict[str, int]]:
+    """Return, per currency, what orders since a day's beginning are credited with and what they were worth, net."""
+    c, d = credits.c, revenue_days.c
+    credited = select(c.currency, func.sum(c.net)).where(c.ordered_at >= since).group_by(c.currency)
+    earned = select(d.currency, func.sum(d.net)).where(d.day >= since).group_by(d.currency)
+    return _sums(conn, credited), _sums(conn, earned)
+
+
+def _sums(conn: Connection, query: Any) -> dict[str, int]:
+    return {currency: int(amount) for currency, amount in conn.execute(query)}
 
 
 def credit_lines(

@@ -140,6 +140,7 @@ messages = Table(
     Column("segments", Integer),
     UniqueConstraint("entry_id", "step"),
     Index("ix_messages_customer", "customer_id"),
+    Index("ix_messages_address", "address_hash"),
 )  # fmt: skip
 
 # Partial, so that a message costs index entries only while it is waiting, under way, or known to a provider.
@@ -155,7 +156,6 @@ def _partial(name: str, where: ColumnElement[bool], *columns: Column[Any]) -> In
 
 
 _partial("ix_messages_due", PLANNED, messages.c.space, messages.c.shard, messages.c.send_at)
-_partial("ix_messages_address", PENDING, messages.c.address_hash)
 _partial("ix_messages_lease", UNDER_WAY, messages.c.lease_until)
 _partial("ix_messages_in_doubt", IN_DOUBT, messages.c.sending_at)
 _partial("ix_messages_provider", messages.c.provider_id.is_not(None), messages.c.provider_id)
@@ -167,6 +167,7 @@ message_links = Table(
     Column("message_id", String(32), primary_key=True),
     Column("urls", Text, nullable=False),            # JSON array; the link number is its index
     Column("tracked", Boolean, nullable=False),
+    sqlite_with_rowid=False,
 )  # fmt: skip
 
 # The rows that serialise caps: one per canonical person and one per address, locked in sorted order.
@@ -176,12 +177,12 @@ contacts = Table("contacts", metadata, Column("contact", String(210), primary_ke
 contact_slots = Table(
     "contact_slots", metadata,
     Column("contact", String(210), primary_key=True),
+    Column("at", UTCTime, primary_key=True),         # before the message: what caps count is one stretch of the key
     Column("message_id", String(32), primary_key=True),
     Column("channel", String(10), nullable=False),
     Column("space", String(10), nullable=False),
-    Column("at", UTCTime, nullable=False),
-    Index(None, "contact", "at"),
     Index(None, "message_id"),
+    sqlite_with_rowid=False,
 )  # fmt: skip
 
 cooldowns = Table(
@@ -193,6 +194,7 @@ cooldowns = Table(
     Column("entered_at", UTCTime, nullable=False),
     Column("until", UTCTime, nullable=False),
     Column("entry_key", String(400), nullable=False),
+    sqlite_with_rowid=False,
 )  # fmt: skip
 
 # A fixed number of shards; a lane leases free ones. For throughput only.

@@ -105,7 +105,8 @@ def begin_sending(
         if not intent.exempt:
             room.take(intent)
     _mark(conn, going, now)
-    bulk.append(conn, contact_slots, ("contact", "message_id", "channel", "space", "at"), room.taken)
+    _readdress(conn, [one for one in going if one.address_hash and one.address_hash != ours[one.id]])
+    bulk.append(conn, contact_slots, ("contact", "at", "message_id", "channel", "space"), sorted(room.taken))
     return Begun(
         frozenset(one.id for one in going if not one.held_out),
         frozenset(one.id for one in going if one.held_out),
@@ -134,17 +135,18 @@ def _lock_contacts(conn: Connection, intents: Sequence[Intent]) -> None:
     conn.execute(held.order_by(contacts.c.contact).with_for_update(of=contacts))
 
 
-def _ours(conn: Connection, token: str, ids: Iterable[str], ahead: timedelta) -> set[str]:
+def _ours(conn: Connection, token: str, ids: Iterable[str], ahead: timedelta) -> dict[str, str | None]:
+    """Return those of the messages that we may send, each with the address it was planned for."""
     wanted = bulk.ids(conn, ids)
     held = conn.execute(
-        select(m.id, m.lease_until)
+        select(m.id, m.lease_until, m.address_hash)
         .join(wanted, wanted.c.id == m.id)
         .where(m.status == Status.CLAIMED, m.token == token)
         .order_by(m.id)
         .with_for_update(of=messages)
     ).all()
     latest = clock(conn) + ahead
-    return {row.id for row in held if row.lease_until > latest}
+    return {row.id: row.address_hash for row in held if row.lease_until > latest}
 
 
 class _Room:
@@ -186,7 +188,7 @@ class _Room:
     def take(self, intent: Intent) -> None:
         for contact in contacts_of(intent.person, intent.address_hash):
             self._used[contact].append((intent.channel, self._now))
-            self.taken.append((contact, intent.id, intent.channel, self._space, self._now))
+            self.taken.append((contact, self._now, intent.id, intent.channel, self._space))
 
 
 def _mark(conn: Connection, going: Sequence[Intent], now: datetime) -> None:
@@ -194,11 +196,11 @@ def _mark(conn: Connection, going: Sequence[Intent], now: datetime) -> None:
         return
     marked = bulk.given(
         conn,
-        {"id": TEXT, "status": TEXT, "template_hash": TEXT, "segments": WHOLE, "provider": TEXT, "address_hash": TEXT},
+        {"id": TEXT, "status": TEXT, "template_hash": TEXT, "segments": WHOLE, "provider": TEXT},
         [
             (
                 one.id, Status.HELD_OUT if one.held_out else Status.SENDING, one.template_hash, one.segments,
-                one.provider, one.address_hash,
+                one.provider,
             )
             for one in going
         ],
@@ -215,11 +217,17 @@ def _mark(conn: Connection, going: Sequence[Intent], now: datetime) -> None:
             template_hash=new.template_hash,
             segments=new.segments,
             provider=new.provider,
-            address_hash=func.coalesce(new.address_hash, m.address_hash),
         )
     )
     links = [(one.id, orjson.dumps(list(one.urls)).decode(), one.tracked) for one in going if not one.held_out]
     _write_links(conn, links)
+
+
+def _readdress(conn: Connection, moved: Sequence[Intent]) -> None:
+    """Note that these leave for another address than they were planned for: the person has changed it since."""
+    if moved:
+        new = bulk.given(conn, {"id": TEXT, "address_hash": TEXT}, [(one.id, one.address_hash) for one in moved])
+        conn.execute(update(messages).where(m.id == new.c.id).values(address_hash=new.c.address_hash))
 
 
 def _write_links(conn: Connection, links: Sequence[tuple[str, str, bool]]) -> None:

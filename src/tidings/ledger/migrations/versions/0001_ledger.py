@@ -49,13 +49,13 @@ def upgrade() -> None:
     op.create_table(
         "contact_slots",
         sa.Column("contact", sa.String(length=210), nullable=False),
+        sa.Column("at", Time, nullable=False),
         sa.Column("message_id", sa.String(length=32), nullable=False),
         sa.Column("channel", sa.String(length=10), nullable=False),
         sa.Column("space", sa.String(length=10), nullable=False),
-        sa.Column("at", Time, nullable=False),
-        sa.PrimaryKeyConstraint("contact", "message_id", name="pk_contact_slots"),
+        sa.PrimaryKeyConstraint("contact", "at", "message_id", name="pk_contact_slots"),
+        sqlite_with_rowid=False,
     )
-    op.create_index("ix_contact_slots_contact_at", "contact_slots", ["contact", "at"], unique=False)
     op.create_index("ix_contact_slots_message_id", "contact_slots", ["message_id"], unique=False)
     op.create_table(
         "contacts",
@@ -72,6 +72,7 @@ def upgrade() -> None:
         sa.Column("until", Time, nullable=False),
         sa.Column("entry_key", sa.String(length=400), nullable=False),
         sa.PrimaryKeyConstraint("space", "campaign", "customer_id", "sku", name="pk_cooldowns"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "credits",
@@ -131,6 +132,7 @@ def upgrade() -> None:
         sa.Column("urls", sa.Text(), nullable=False),
         sa.Column("tracked", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("message_id", name="pk_message_links"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "outcomes",
@@ -243,14 +245,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_messages"),
         sa.UniqueConstraint("entry_id", "step", name="uq_messages_entry_id_step"),
     )
-    op.create_index(
-        "ix_messages_address",
-        "messages",
-        ["address_hash"],
-        unique=False,
-        postgresql_where=PENDING,
-        sqlite_where=PENDING,
-    )
+    op.create_index("ix_messages_address", "messages", ["address_hash"], unique=False)
     op.create_index("ix_messages_customer", "messages", ["customer_id"], unique=False)
     op.create_index(
         "ix_messages_due",
