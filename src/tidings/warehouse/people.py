@@ -84,6 +84,12 @@ def _customer(row: Row[Any], given: Sequence[str], known: _Known) -> Customer:
     )
 
 
+def canonical_ids(shop: Shop, ids: Iterable[str]) -> dict[str, str]:
+    """Return the canonical id of every id of the people behind these; an id that nobody merged is its own."""
+    known = _known(shop, sorted(set(ids)))
+    return known.canonical | _owners(known)
+
+
 def consents(shop: Shop, ids: Iterable[str]) -> list[Consent]:
     """Return every statement of these customers, under any of their ids, oldest first; ids are canonical."""
     if not shop.tables.has("consents"):
