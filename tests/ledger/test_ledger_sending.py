@@ -16,7 +16,7 @@ from sqlalchemy import func, select, update
 
 from tidings.ledger import dispatching
 from tidings.ledger.dispatching import Outcome
-from tidings.ledger.engagements import links_of
+from tidings.ledger.engagements import contact_of, links_of
 from tidings.ledger.people import suppressed
 from tidings.ledger.schema import contact_slots, messages
 from tidings.model.people import Channel
@@ -52,6 +52,16 @@ def test_a_message_goes_to_sending_once_with_its_links_and_slots(ledger, record,
     assert _slots(ledger) == {"p:ann": 1, "a:h-ann": 1}
     with ledger.reading() as conn:
         assert links_of(conn, "ann0").urls == ("https://shop.example/",)
+
+
+def test_a_message_remembers_the_address_it_left_for(ledger, record, claim, begin):
+    _due(record, "ann")
+    held = claim()
+    begin(held, intents=[intent(held.due[0], address_hash="moved")])
+
+    assert _slots(ledger) == {"p:ann": 1, "a:moved": 1}
+    with ledger.reading() as conn:
+        assert contact_of(conn, "ann0").address_hash == "moved"
 
 
 def test_a_token_that_is_not_ours_sends_nothing(record, claim, begin):
@@ -102,6 +112,36 @@ def test_two_customers_with_one_mailbox_share_its_cap(record, claim, begin):
     begun = begin(claim(), caps=[Cap(1, DAY)])
 
     assert (begun.sending, set(begun.capped)) == ({"ann0"}, {"bob1"})
+
+
+def test_a_lane_waits_for_another_that_is_reserving_the_same_mailbox(ledger, record, claim):
+    for shard, who in enumerate(["ann", "bob"]):
+        one = message_row(id=who, shard=shard, address_hash="one mailbox")
+        record(entry_row(who, customer=who, messages=(one,)))
+    ann, bob = claim(shard=0), claim(shard=1)
+
+    def ask(conn, held):
+        return dispatching.begin_sending(
+            conn,
+            space="live",
+            token=held.token,
+            intents=[intent(held.due[0])],
+            caps=[Cap(1, DAY)],
+            now=NOON,
+            ahead=MINUTE,
+        )
+
+    def other():
+        with ledger.writing() as conn:
+            return ask(conn, bob)
+
+    with ThreadPoolExecutor(1) as pool:
+        with ledger.writing() as conn:
+            assert ask(conn, ann).sending == {"ann"}
+            waiting = pool.submit(other)
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=0.5)
+        assert waiting.result(timeout=30).capped == {"bob": NOON + DAY}
 
 
 @pytest.mark.parametrize(("later", "goes"), [(DAY - timedelta(microseconds=1), False), (DAY, True)])
