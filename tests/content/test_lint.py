@@ -61,7 +61,10 @@ def test_a_mistake_in_an_email_is_named(write: Write, body: str, complaint: str)
     ("gone", "complaints"),
     [
         ("{{ brand.postal_address }}", ["HTML part must state brand.postal_address", "text part must state"]),
-        ('<a href="{{ unsubscribe_url }}">Unsubscribe</a>', ["HTML part must link to unsubscribe_url", "text part must link"]),  # noqa: E501
+        (
+            '<a href="{{ unsubscribe_url }}">Unsubscribe</a>',
+            ["HTML part must link to unsubscribe_url", "text part must link"],
+        ),  # noqa: E501
         (' lang="{{ language }}"', []),
     ],
     ids=["address", "unsubscribe", "language"],

@@ -33,7 +33,7 @@ def test_an_empty_text_costs_nothing() -> None:
 
 
 def test_typography_is_spelled_plainly() -> None:
-    assert plain("It’s “here” – now… 12\u00a0€") == "It's \"here\" - now... 12 €"
+    assert plain("It’s “here” – now… 12\u00a0€") == 'It\'s "here" - now... 12 €'
 
 
 def test_letters_that_gsm_lacks_lose_their_marks_and_the_others_keep_them() -> None:
