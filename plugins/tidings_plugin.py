@@ -1,0 +1,1 @@
+from tidings.airflow.plugin import TidingsPlugin  # noqa: F401
