@@ -1,4 +1,4 @@
-"""What a product costs and is in stock of at a moment, and what may be said of its price (Directive 98/6/EC, art. 6a)."""
+"""What a product costs at a moment, and what may be said of its price (Directive 98/6/EC, article 6a)."""
 
 from __future__ import annotations
 
@@ -81,10 +81,13 @@ SHOP = [
        valid_from timestamptz, valid_to timestamptz)""",
     """INSERT INTO prices VALUES ('s1', 'de', 'EUR', 'list', 3000, '2024-01-01 00:00:00+00', NULL),
        ('s1', 'de', 'EUR', 'promo', 2000, '2024-03-01 00:00:00+00', '2024-03-31 00:00:00+00'),
-       ('s1', 'de', 'EUR', 'member', 100, '2024-01-01 00:00:00+00', NULL), ('s1', 'us', 'USD', 'list', 3500, '2024-01-01 00:00:00+00', NULL),
-       ('s2', NULL, 'EUR', NULL, 900, '2024-01-01 00:00:00+00', NULL), ('s2', NULL, 'GBP', NULL, 800, '2024-01-01 00:00:00+00', NULL)""",
+       ('s1', 'de', 'EUR', 'member', 100, '2024-01-01 00:00:00+00', NULL),
+       ('s1', 'us', 'USD', 'list', 3500, '2024-01-01 00:00:00+00', NULL),
+       ('s2', NULL, 'EUR', NULL, 900, '2024-01-01 00:00:00+00', NULL),
+       ('s2', NULL, 'GBP', NULL, 800, '2024-01-01 00:00:00+00', NULL)""",
     "CREATE TABLE stock (sku varchar, market varchar, location varchar, quantity integer, observed_at timestamptz)",
-    """INSERT INTO stock VALUES ('s1', 'de', 'berlin', 9, '2024-03-01 00:00:00+00'), ('s1', 'de', 'berlin', 2, '2024-03-02 00:00:00+00'),
+    """INSERT INTO stock VALUES ('s1', 'de', 'berlin', 9, '2024-03-01 00:00:00+00'),
+       ('s1', 'de', 'berlin', 2, '2024-03-02 00:00:00+00'),
        ('s1', 'de', 'hamburg', 3, '2024-03-01 00:00:00+00'), ('s1', 'us', 'austin', 50, '2024-03-01 00:00:00+00'),
        ('s1', NULL, 'web', 10, '2024-03-01 00:00:00+00'), ('s1', 'de', 'berlin', 99, '2024-03-20 00:00:00+00')""",
 ]

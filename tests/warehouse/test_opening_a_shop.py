@@ -120,9 +120,9 @@ def test_a_hostile_query_reaches_no_other_file(file, tmp_path):
 
 
 def test_a_locked_file_is_told_with_the_process_that_holds_it(file, holder):
-    with open_shop(duck(file), file, lock_wait=timedelta(seconds=0.3)) as warehouse:
-        with pytest.raises(WarehouseError) as told:
-            count(warehouse)
+    patience = timedelta(seconds=0.3)
+    with open_shop(duck(file), file, lock_wait=patience) as warehouse, pytest.raises(WarehouseError) as told:
+        count(warehouse)
 
     assert f"(process {holder.pid})" in str(told.value)
     assert "shop.duckdb is being written by python" in str(told.value)
@@ -186,7 +186,7 @@ def test_files_that_appear_while_the_shop_is_open_are_read_and_half_written_ones
 
 
 def test_a_result_is_streamed_and_never_held(shop, kind):
-    many = f"CREATE TABLE sales AS SELECT n::varchar AS id, now() AS placed FROM generate_series(1, 400000) AS t(n)"
+    many = "CREATE TABLE sales AS SELECT n::varchar AS id, now() AS placed FROM generate_series(1, 400000) AS t(n)"
     warehouse = shop([many], TABLES)
     query = select(warehouse.tables["orders"].c.order_id, warehouse.tables["orders"].c.ordered_at)
     next(warehouse.stream(query))
@@ -195,7 +195,7 @@ def test_a_result_is_streamed_and_never_held(shop, kind):
         return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
     before, most, seen = resident(), 0, 0
-    for row in warehouse.stream(query, batch=5_000):
+    for _ in warehouse.stream(query, batch=5_000):
         seen += 1
         if seen % 50_000 == 0:
             most = max(most, resident())
@@ -203,7 +203,6 @@ def test_a_result_is_streamed_and_never_held(shop, kind):
     assert seen == 400_000
     # As Python tuples the whole result would take about 80 MB.
     assert most - before < 40 * 2**20, f"{(most - before) / 2**20:.0f} MB on {kind}"
-    assert row.ordered_at is not None
 
 
 def test_two_results_can_be_read_side_by_side(shop):
@@ -245,7 +244,7 @@ def test_a_server_that_is_not_there_is_told_without_its_password(tmp_path):
 
 
 def test_an_error_of_the_database_shows_no_value_of_a_row(shop, kind):
-    made = f"CREATE TABLE sales AS SELECT 'ann@example.com'::varchar AS id, now() AS placed"
+    made = "CREATE TABLE sales AS SELECT 'ann@example.com'::varchar AS id, now() AS placed"
     broken = """
 orders:
   sql: "SELECT CAST(id AS integer) AS id, placed FROM sales"

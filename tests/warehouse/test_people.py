@@ -17,17 +17,20 @@ def at(day: int) -> datetime:
 
 
 SHOP = [
-    "CREATE TABLE customers (customer_id varchar, email varchar, first_name varchar, zone varchar, is_internal boolean)",
+    """CREATE TABLE customers (customer_id varchar, email varchar, first_name varchar, zone varchar,
+       is_internal boolean)""",
     """INSERT INTO customers VALUES ('ann', 'Ann@Example.com ', 'Ann', 'Europe/Berlin', false),
        ('bob', 'bob@example.com', 'Bob', NULL, true), ('cat', 'ann@example.com', 'Cat', NULL, NULL)""",
     "CREATE TABLE identities (alias varchar, customer_id varchar, kind varchar, valid_from timestamptz)",
-    """INSERT INTO identities VALUES ('ann1', 'ann0', 'former', '2024-01-01 00:00:00+00'), ('ann0', 'ann', 'former', '2024-02-01 00:00:00+00'),
+    """INSERT INTO identities VALUES ('ann1', 'ann0', 'former', '2024-01-01 00:00:00+00'),
+       ('ann0', 'ann', 'former', '2024-02-01 00:00:00+00'),
        ('bob1', 'ann', 'former', '2024-01-01 00:00:00+00'), ('bob1', 'bob', 'former', '2024-02-01 00:00:00+00'),
        ('phone', 'ann', 'anonymous', '2024-01-01 00:00:00+00'), ('bob', 'bob', 'former', '2024-01-01 00:00:00+00')""",
     """CREATE TABLE consents (customer_id varchar, channel varchar, purpose varchar, status varchar,
        occurred_at timestamptz)""",
     """INSERT INTO consents VALUES ('ann', 'email', 'marketing', 'withdrawn', '2024-03-02 00:00:00+00'),
-       ('ann1', 'email', 'marketing', 'granted', '2024-03-01 00:00:00+00'), ('ann', 'fax', 'marketing', 'granted', '2024-03-01 00:00:00+00'),
+       ('ann1', 'email', 'marketing', 'granted', '2024-03-01 00:00:00+00'),
+       ('ann', 'fax', 'marketing', 'granted', '2024-03-01 00:00:00+00'),
        ('bob', 'sms', 'marketing', 'granted', '2024-03-01 00:00:00+00')""",
     """CREATE TABLE orders (order_id varchar, customer_id varchar, email varchar, status varchar, total bigint,
        currency varchar, cart_id varchar, ordered_at timestamptz)""",

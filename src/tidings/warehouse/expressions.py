@@ -86,6 +86,11 @@ class WholeText(_Read):
     inherit_cache = True
 
 
+def _name(compiler: SQLCompiler) -> str:
+    # ClickHouse's own dialect calls itself clickhousedb.
+    return compiler.dialect.name.removesuffix("db") if compiler.dialect.name != "duckdb" else "duckdb"
+
+
 def _sql(element: _Read, compiler: SQLCompiler, **kw: Any) -> tuple[str, list[str]]:
     (source,) = element.clauses
     options = [compiler.render_literal_value(one, String()) for one in element.said]
@@ -111,14 +116,14 @@ def _epoch(element: EpochTime, compiler: SQLCompiler, **kw: Any) -> str:
         "trino": "from_unixtime_nanos(CAST({x} * {micro} AS BIGINT) * 1000)",
         "clickhouse": "fromUnixTimestamp64Micro(toInt64({x} * {micro}), 'UTC')",
     }
-    shape = shapes.get(compiler.dialect.name, shapes["postgresql"])
+    shape = shapes.get(_name(compiler), shapes["postgresql"])
     return _guarded(x, unit, shape.format(x=x, size=size, micro=1_000_000 // size))
 
 
 @compiles(LocalTime)
 def _local(element: LocalTime, compiler: SQLCompiler, **kw: Any) -> str:
     x, (zone,) = _sql(element, compiler, **kw)
-    if compiler.dialect.name == "duckdb" and element.said == ("UTC",):
+    if _name(compiler) == "duckdb" and element.said == ("UTC",):
         # A ninth of the time that AT TIME ZONE takes, which asks the zone's rules for every row.
         return f"make_timestamptz(epoch_us({x}))"
     shapes = {
@@ -128,7 +133,7 @@ def _local(element: LocalTime, compiler: SQLCompiler, **kw: Any) -> str:
         "trino": "with_timezone({x}, {zone})",
         "clickhouse": "parseDateTime64BestEffort(toString({x}), 6, {zone})",
     }
-    return shapes.get(compiler.dialect.name, "({x} AT TIME ZONE {zone})").format(x=x, zone=zone)
+    return shapes.get(_name(compiler), "({x} AT TIME ZONE {zone})").format(x=x, zone=zone)
 
 
 @compiles(TextNumber)
@@ -143,8 +148,8 @@ def _number(element: TextNumber, compiler: SQLCompiler, **kw: Any) -> str:
         "clickhouse": ("toDecimal64OrNull({x}, 6)", "toFloat64OrNull({x})"),
     }
     wide = "wide" in element.said
-    if compiler.dialect.name in shapes:
-        return shapes[compiler.dialect.name][wide].format(x=x)
+    if _name(compiler) in shapes:
+        return shapes[_name(compiler)][wide].format(x=x)
     digits, name = ("18", "DOUBLE PRECISION") if wide else ("12", "DECIMAL(18, 6)")
     guard = f"'^ *[-+]?[0-9]{{1,{digits}}}([.][0-9]{{1,30}})? *$'"
     return f"CASE WHEN {x} ~ {guard} THEN CAST({x} AS {name}) END"
@@ -154,7 +159,7 @@ def _number(element: TextNumber, compiler: SQLCompiler, **kw: Any) -> str:
 def _exact(element: ExactNumber, compiler: SQLCompiler, **kw: Any) -> str:
     x, _ = _sql(element, compiler, **kw)
     name = {"bigquery": "NUMERIC", "clickhouse": "Nullable(Decimal(18, 6))"}
-    cast = f"CAST({x} AS {name.get(compiler.dialect.name, 'DECIMAL(18, 6)')})"
+    cast = f"CAST({x} AS {name.get(_name(compiler), 'DECIMAL(18, 6)')})"
     # Not a number and the infinities are prices of nothing.
     return f"CASE WHEN {x} > -1e12 AND {x} < 1e12 THEN {cast} END"
 
@@ -163,7 +168,7 @@ def _exact(element: ExactNumber, compiler: SQLCompiler, **kw: Any) -> str:
 def _whole(element: WholeText, compiler: SQLCompiler, **kw: Any) -> str:
     x, _ = _sql(element, compiler, **kw)
     text = compiler.dialect.type_compiler_instance.process(String())
-    if compiler.dialect.name == "clickhouse":
+    if _name(compiler) == "clickhouse":
         text = "Nullable(String)"
     whole = f"CAST(CAST({x} AS {compiler.dialect.type_compiler_instance.process(BigInteger())}) AS {text})"
     # NaN, which some writers use for a missing id, is no id.
@@ -196,8 +201,8 @@ def _iso(element: IsoTime, compiler: SQLCompiler, **kw: Any) -> str:
         "trino": ("TRY(CAST({x} AS TIMESTAMP(6)))", "TRY(CAST({x} AS TIMESTAMP(6) WITH TIME ZONE))"),
         "clickhouse": ("parseDateTime64BestEffortOrNull({x}, 6)", "parseDateTime64BestEffortOrNull({x}, 6, 'UTC')"),
     }
-    if compiler.dialect.name in shapes:
-        return shapes[compiler.dialect.name][0 if local else 1].format(x=x)
+    if _name(compiler) in shapes:
+        return shapes[_name(compiler)][0 if local else 1].format(x=x)
     guard = compiler.render_literal_value(LOCAL_ISO if local else ISO, String())
     return f"CASE WHEN {x} ~ {guard} THEN CAST({x} AS {'TIMESTAMP' if local else 'TIMESTAMPTZ'}) END"
 
@@ -236,7 +241,7 @@ def _text_time(element: TextTime, compiler: SQLCompiler, **kw: Any) -> str:
     def literal(text: str) -> str:
         return str(compiler.render_literal_value(text, String()))
 
-    match compiler.dialect.name:
+    match _name(compiler):
         case "duckdb":
             return f"try_strptime({x}, {form})"
         case "snowflake":
