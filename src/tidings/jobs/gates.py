@@ -93,7 +93,8 @@ def pass_gates(
     facts = deepened(opened, facts, passed, campaigns)
     winning = _arbitrated(opened, passing(passed), campaigns, facts, space, batch)
     facts = with_products(opened, facts, winning)
-    suggestions = Suggestions(opened, now)
+    about_lapsed = [due.entry for due in winning if campaigns[due.campaign].detect.type_name == "win_back"]
+    suggestions = Suggestions(opened, now, about_lapsed)
     for due in winning:
         _write(opened, due, campaigns[due.campaign], facts, suggestions, batch)
     return batch

@@ -102,7 +102,7 @@ def draft(
         previous=None,
     )
     facts = Facts(now, consents=consents, products=_products(opened, entry, now))
-    suggested = Suggestions(opened, now).for_entry(entry) if one.detect.type_name == "win_back" else ()
+    suggested = Suggestions(opened, now, [entry]).for_entry(entry) if one.detect.type_name == "win_back" else ()
     return compose.draft(opened, due, one, customer, facts, suggested), due
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,18 +22,24 @@ LATELY = timedelta(days=28)
 
 
 class Suggestions:
-    """Suggestions as of one moment; each market is asked about once."""
+    """Suggestions as of one moment for a batch of entries; each market is asked about once.
 
-    def __init__(self, opened: Opened, now: datetime) -> None:
+    An entry without a currency of its own is shown prices in that of the order it stands on.
+    """
+
+    def __init__(self, opened: Opened, now: datetime, entries: Sequence[Entry] = ()) -> None:
         self._opened, self._now = opened, now
         self._by_market: dict[tuple[str | None, str | None], list[Product]] = {}
+        orders = {entry.facts["order"] for entry in entries if entry.currency is None and "order" in entry.facts}
+        self._paid_in = self._currencies(orders)
 
     def for_entry(self, entry: Entry) -> tuple[ProductFacts, ...]:
         """Return up to three products of different parents that the entry does not mention; empty when unknown."""
         had = {item.sku for item in entry.items} | {item.product_id for item in entry.items if item.product_id}
         chosen: list[Product] = []
         parents: set[str] = set()
-        for product in self._popular(entry.market, entry.currency):
+        currency = entry.currency or self._paid_in.get(entry.facts.get("order", ""))
+        for product in self._popular(entry.market, currency or self._opened.settings.brand.currency):
             parent = product.product_id or product.sku
             if product.sku in had or parent in had or parent in parents:
                 continue
@@ -41,6 +48,13 @@ class Suggestions:
             if len(chosen) == SHOWN:
                 break
         return tuple(product_facts(product) for product in chosen)
+
+    def _currencies(self, orders: Collection[str]) -> dict[str, str]:
+        if not orders or not self._opened.shop.tables.has("orders", "currency"):
+            return {}
+        table = self._opened.shop.tables["orders"]
+        query = select(table.c.order_id, table.c.currency).where(table.c.order_id.in_(sorted(orders)))
+        return {row.order_id: row.currency for row in self._opened.shop.stream(query) if row.currency}
 
     def _popular(self, market: str | None, currency: str | None) -> list[Product]:
         tables = self._opened.shop.tables
