@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
-from tidings.cli.results import _told
+from tidings.cli.report_text import print_report
 from tidings.measure.figures import Arm, Figures, Incremental, Report, Verdict
 
 NOW = datetime(2026, 11, 21, 22, tzinfo=UTC)
@@ -32,7 +33,7 @@ def compared(verdict: Verdict, low: int, high: int) -> Incremental:
 def printed(capsys: pytest.CaptureFixture[str]) -> Callable[..., list[str]]:
     def lines(*campaigns: Figures) -> list[str]:
         totals = figures("", "All campaigns", None)
-        _told(
+        print_report(
             Report(
                 "fenmark", "Europe/Helsinki", "EUR", ("EUR",), NOW, NOW, NOW, NOW, "last touch", {}, campaigns, totals,
                 (), 9_000_000, 900,
@@ -52,11 +53,34 @@ def test_the_widest_campaign_fits_96_columns(printed: Callable[..., list[str]]) 
     assert max(len(line) for line in lines) <= 96
 
 
+def test_a_long_title_is_cut_and_long_reasons_are_wrapped(printed: Callable[..., list[str]]) -> None:
+    many = {f"a_rather_long_reason_{number}": 1_000 + number for number in range(9)}
+    lines = printed(replace(figures("x", "A title as long as eighty characters may be " * 2, None), skipped=many))
+
+    assert max(len(line) for line in lines) <= 96
+    assert sum(line.startswith("A title as long as ei…") for line in lines) == 3
+
+
 def test_a_proven_difference_is_told_with_its_interval(printed: Callable[..., list[str]]) -> None:
     lines = printed(figures("drop", "Price drop", compared(Verdict.PROVEN, 540_000, 1_880_000)))
 
-    row = next(line for line in lines if line.startswith("Price drop") and "€" in line)
-    assert row.split()[2:] == ["€20,860", "€3.48", "€7.00", "€5.00", "+€12,100", "€5,400", "to", "€18,800"]
+    assert "Price drop     6,412     €20,860      +€12,100  €5,400 to €18,800" in lines
+    per_person = next(line for line in lines if line.startswith("Price drop") and "6,000" in line)
+    assert per_person.split() == ["Price", "drop", "171", "6,000", "€3.48", "€7.00", "6,000", "€5.00", "1,200"]
+
+
+def test_a_loss_has_a_true_minus(printed: Callable[..., list[str]]) -> None:
+    lost = replace(compared(Verdict.HARMFUL, -1_880_000, -540_000), total=-1_210_000)
+    lines = printed(figures("drop", "Price drop", lost))
+
+    assert "Price drop     6,412     €20,860      −€12,100  −€18,800 to −€5,400" in lines
+
+
+def test_arms_that_do_not_fit_their_split_show_no_interval(printed: Callable[..., list[str]]) -> None:
+    lines = printed(figures("drop", "Price drop", replace(compared(Verdict.PROVEN, 540_000, 1_880_000), suspect=True)))
+
+    row = next(line for line in lines if line.startswith("Price drop"))
+    assert row.split()[4:] == ["check", "the", "split", "–"]
 
 
 @pytest.mark.parametrize(
@@ -76,4 +100,10 @@ def test_reasons_and_the_credited_share_are_told(printed: Callable[..., list[str
     lines = printed(figures("drop", "Price drop", None))
 
     assert "Price drop, not sent: capped 51, cancelled(purchased) 23" in lines
-    assert lines[-1] == "€20,860 of €90,000 is credited to messages. Measured 22 Nov 2026 00:00 EET."
+    assert lines[-1] == "€20,860 of €90,000 (900 orders) is credited to messages. Measured 22 Nov 2026 00:00 EET."
+
+
+def test_what_is_not_certain_yet_is_named(printed: Callable[..., list[str]]) -> None:
+    lines = printed(figures("drop", "Price drop", replace(compared(Verdict.PROVEN, 1, 2), maturing=True)))
+
+    assert "Not all people's time has passed, so this may still change: Price drop." in lines

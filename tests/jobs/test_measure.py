@@ -435,5 +435,5 @@ def test_a_shop_without_orders_is_told_what_is_missing(shop: Shop) -> None:
 
     with open_project(shop.folder) as bare:
         bare.ledger = shop.opened.ledger
-        with pytest.raises(WarehouseError, match="tables.orders: is needed here but not mapped"):
+        with pytest.raises(WarehouseError, match=r"tables\.orders: is needed here but not mapped"):
             measure.run(bare, now=NOW)

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tidings.cli.options import HERE, AsJson, ProjectDir, day
-from tidings.cli.printing import DASH, facts, line, moment, money, number, status, table, working
+from tidings.cli.printing import facts, line, number, status, working
 
 if TYPE_CHECKING:
     from tidings.jobs.dispatch import DispatchCounts
-    from tidings.measure.figures import Figures, Report
-
 
 _COUNTS = ("sent", "held_out", "deferred", "retried", "expired", "failed", "unknown", "let_go", "lost")
 
@@ -62,22 +60,23 @@ def _sent(counts: DispatchCounts) -> None:
     line("Nothing was due." if not counts.claimed else f"{number(counts.claimed)} were due.")
 
 
-def measure(project: ProjectDir = HERE, json: AsJson = False) -> None:
+def measure(
+    full: Annotated[bool, typer.Option("--full", help="Everything, not only what may have changed.")] = False,
+    project: ProjectDir = HERE,
+    json: AsJson = False,
+) -> None:
     """Credit orders to messages and compare with the held out; running it again changes nothing."""
+    from tidings.cli.report_text import print_measured
     from tidings.jobs import measure as job
     from tidings.jobs.opening import open_project
 
     with open_project(project) as opened, working("measuring"):
-        counts = job.run(opened, opened.ledger.now())
+        counts = job.run(opened, full=full)
+        zone = opened.settings.brand.zone
     if json:
         facts(counts)
-        return
-    from dataclasses import asdict
-
-    for name, value in asdict(counts).items():
-        if isinstance(value, int):
-            line(f"{name.replace('_', ' '):<12} {number(value):>8}")
-    line("Done.")
+    else:
+        print_measured(counts, zone)
 
 
 def report(
@@ -90,66 +89,14 @@ def report(
     json: AsJson = False,
 ) -> None:
     """Show what each campaign sent, what it is credited with, and what it truly earned."""
+    from tidings.cli.report_text import print_report
     from tidings.jobs import report as job
     from tidings.jobs.opening import open_project
+    from tidings.measure.report import as_json
 
     with open_project(project) as opened, working("reading the ledger"):
         found = job.run(opened, first=day(start, "--from"), last=day(end, "--to"), currency=currency)
     if json:
-        facts(found)
+        facts(as_json(found))
     else:
-        _told(found)
-
-
-def _told(found: Report) -> None:
-    line(
-        f"{moment(found.start, found.zone)} to {moment(found.end, found.zone)}  {found.currency}  {found.model}",
-        dim=True,
-    )
-    everyone = (*found.campaigns, found.totals)
-    line("")
-    header = ("Campaign", "Found", "Planned", "Sent", "Held out", "Not sent", "Delivered", "Clicked", "Orders")
-    table(header, [_funnel(one) for one in everyone])
-    line("")
-    table(
-        ("Campaign", "Attributed", "Per head", "Treated", "Held out", "Incremental", "95% interval"),
-        [_revenue(one, found.currency) for one in everyone],
-    )
-    line("Treated, held out: all they spent, per person who was or would have been written to.", dim=True)
-    line("")
-    for one in found.campaigns:
-        reasons = {**one.skipped, **{f"cancelled({why})": many for why, many in one.cancelled.items()}}
-        if reasons:
-            ranked = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
-            line(f"{one.title}, not sent: ", ", ".join(f"{why} {number(many)}" for why, many in ranked), dim=True)
-    for alert in found.alerts:
-        line(alert)
-    measured = (
-        f"Measured {moment(found.as_of, found.zone)}." if found.as_of else "Not measured yet: run `tidings measure`."
-    )
-    line("")
-    line(
-        f"{money(found.totals.revenue, found.currency)} of {money(found.total_revenue, found.currency)} is credited to "
-        f"messages. {measured}"
-    )
-
-
-def _funnel(one: Figures) -> tuple[str, ...]:
-    counts = (one.found, one.planned, one.sent, one.held_out, one.not_sent, one.delivered, one.clicked, one.orders)
-    return (one.title, *(number(count) for count in counts))
-
-
-def _revenue(one: Figures, currency: str) -> tuple[str, ...]:
-    found = one.incremental
-    attributed = (one.title, money(one.revenue, currency), money(one.revenue_per_recipient, currency))
-    if found is None or found.verdict.value == "not_measured":
-        return (*attributed, DASH, DASH, "not measured", DASH)
-    arms = (money(found.treated.per_person, currency), money(found.held_out.per_person, currency))
-    words = {"inconclusive": "inconclusive", "not_enough": "not enough data"}
-    told = (
-        "check the split" if found.suspect else words.get(found.verdict.value, money(found.total, currency, sign=True))
-    )
-    interval = DASH
-    if found.total_low is not None and found.total_high is not None:
-        interval = f"{money(found.total_low, currency)} to {money(found.total_high, currency)}"
-    return (*attributed, *arms, told, interval)
+        print_report(found)

@@ -117,12 +117,12 @@ def _scope(opened: Opened, now: datetime, full: bool) -> _Scope:
     """Return how far back this run looks: the last run, less what may change behind it, whole days."""
     settings = opened.settings
     with opened.ledger.reading() as conn:
-        last = results.last_run(conn, JOB)
+        last = results.last_run(conn, JOB, failed=False)
         known = progress.campaigns_known(conn)
     windows = _windows(opened, known)
     longest = max((one for by_channel in windows.values() for w in by_channel.values() for one in (w.click, w.delivered)
                    if one is not None), default=timedelta(0))  # fmt: skip
-    back = None if full or last is None or last.error else min(now, last.as_of) - settings.measure.restate
+    back = None if full or last is None else min(now, last.as_of) - settings.measure.restate
     zone = settings.brand.zone
     return _Scope(
         now=now,

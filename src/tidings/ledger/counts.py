@@ -30,9 +30,9 @@ class Funnel:
 
     ``messages = sent + held_out + open + unknown + failed + expired + skipped + cancelled``. ``planned`` is
     the part of them that planning did not refuse at once; ``refused`` are the others by reason (they are in
-    ``skipped`` and ``expired`` as well). ``unknown`` contains presumed_lost; ``open`` is
-    waiting or under way. ``delivered`` to ``unsubscribed`` count distinct messages, machines left out;
-    ``recipients`` are distinct persons sent to.
+    ``skipped`` and ``expired`` as well, ``refused_expired`` of them in the latter). ``unknown`` contains
+    presumed_lost; ``open`` is waiting or under way. ``delivered`` to ``unsubscribed`` count distinct messages,
+    machines left out; ``recipients`` are distinct persons sent to.
     """
 
     campaign: str
@@ -47,6 +47,7 @@ class Funnel:
     failed: int = 0
     expired: int = 0
     refused: dict[str, int] = field(default_factory=dict)
+    refused_expired: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
     cancelled: dict[str, int] = field(default_factory=dict)
     sent_by_channel: dict[str, int] = field(default_factory=dict)
@@ -144,9 +145,9 @@ def _count_messages(conn: Connection, cohort: tuple[ColumnElement[bool], ...], f
         else:
             why = reason or status
             one.refused[why] = one.refused.get(why, 0) + count
+            one.refused_expired += count if status == Status.EXPIRED else 0
         _add(one, Status(status), reason, channel, count)
-    sent = select(e.campaign, func.count(m.customer_id.distinct())).join(messages, m.entry_id == e.id)
-    for campaign, count in conn.execute(sent.where(*cohort, m.status == Status.SENT).group_by(e.campaign)):
+    for campaign, count in _recipients(conn, cohort).items():
         found[campaign].recipients = count
 
 
@@ -193,6 +194,20 @@ def recipients(
     return conn.execute(query.where(*_cohort(campaigns, start, end, space), m.status == Status.SENT)).scalar_one()
 
 
+def recipients_by_campaign(
+    conn: Connection, start: datetime, end: datetime, *, space: str = Space.LIVE
+) -> dict[str, int]:
+    """Return how many distinct persons the entries of the period were sent to, by campaign."""
+    return _recipients(conn, _cohort(None, start, end, space))
+
+
+def _recipients(conn: Connection, cohort: tuple[ColumnElement[bool], ...]) -> dict[str, int]:
+    e, m = entries.c, messages.c
+    query = select(e.campaign, func.count(m.customer_id.distinct())).join(messages, m.entry_id == e.id)
+    rows = conn.execute(query.where(*cohort, m.status == Status.SENT).group_by(e.campaign))
+    return {row[0]: row[1] for row in rows}
+
+
 def run_totals(
     conn: Connection,
     campaigns: Collection[str] | None,
@@ -221,13 +236,28 @@ def run_totals(
     return found
 
 
-def last_run(conn: Connection, job: str, campaign: str = "", *, ended: bool = True) -> Run | None:
-    """Return the latest run of a job (of a campaign), by default the latest that ended."""
+def last_run(
+    conn: Connection, job: str, campaign: str = "", *, ended: bool = True, failed: bool = True
+) -> Run | None:
+    """Return the latest run of a job (of a campaign), by default the latest that ended, well or not."""
     r = runs.c
     query = select(runs).where(r.job == job, r.campaign == campaign).order_by(r.started_at.desc(), r.id).limit(1)
+    if not failed:
+        query = query.where(r.error.is_(None))
     row = conn.execute(query.where(r.ended_at.is_not(None)) if ended else query).one_or_none()
-    if row is None:
-        return None
+    return None if row is None else _run(row)
+
+
+def latest_runs(conn: Connection, *, since: datetime, space: str = Space.LIVE) -> list[Run]:
+    """Return the latest run of every job and campaign that began since a moment."""
+    r = runs.c
+    turn = func.row_number().over(partition_by=(r.job, r.campaign), order_by=(r.started_at.desc(), r.id))
+    ranked = select(runs, turn.label("turn")).where(r.started_at >= since, r.space == space).subquery("ranked")
+    query = select(ranked).where(ranked.c.turn == 1).order_by(ranked.c.job, ranked.c.campaign)
+    return [_run(row) for row in conn.execute(query)]
+
+
+def _run(row: Any) -> Run:
     return Run(
         row.id, row.job, row.campaign, row.space, row.as_of, row.window_start, row.started_at, row.ended_at,
         orjson.loads(row.counters), row.error,

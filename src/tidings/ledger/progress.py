@@ -46,6 +46,13 @@ def campaigns_known(conn: Connection) -> list[str]:
     return list(conn.scalars(known.order_by(campaigns.c.campaign)))
 
 
+def waiting(conn: Connection) -> list[tuple[str, int]]:
+    """Return the campaigns whose first audience waits for approval, with how many that is."""
+    c = campaigns.c
+    query = select(c.campaign, c.waiting_count).where(c.space == Space.LIVE, c.waiting_count.is_not(None))
+    return [(campaign, count) for campaign, count in conn.execute(query.order_by(c.campaign))]
+
+
 def save_state(conn: Connection, state: CampaignState, now: datetime | None = None) -> None:
     """Keep a campaign's state. The watermark never goes back: of two planners the one that saw further wins."""
     write = upsert(conn, campaigns).values(

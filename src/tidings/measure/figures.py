@@ -38,7 +38,9 @@ class Incremental:
 
     ``difference``, ``low`` and ``high`` are minor units per person; ``total*`` are those times the treated
     persons. ``method`` is "permutation" or "welch"; ``suspect`` says that the arms' sizes do not fit the
-    planned split (SRM, p < .001): then nothing should be concluded. ``smallest_effect`` is the smallest
+    planned split (SRM, p < .001): then nothing should be concluded. ``maturing`` says that some people's window has
+    not closed yet. In the whole shop's line ``left_out`` names campaigns with a holdout that the sum cannot contain,
+    and the arms count a person once per campaign. ``smallest_effect`` is the smallest
     difference per person that this data could have shown (80 % power), in minor units.
     """
 
@@ -56,15 +58,17 @@ class Incremental:
     suspect: bool = False
     maturing: bool = False
     smallest_effect: float | None = None
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
     """One campaign's (or the whole shop's) figures over the period; money in minor units of the report's currency.
 
+    ``found`` are new entries; a message is planned for each of their steps or ``refused`` at once, by reason.
     ``planned = sent + held_out + not_sent + open`` (``open``: still waiting or in flight). ``skipped`` and
-    ``cancelled`` are messages by reason. ``orders`` and ``revenue`` are attributed. ``recipients`` are
-    distinct persons sent to.
+    ``cancelled`` are planned messages by reason. ``delivered`` to ``unsubscribed`` are messages, machines' clicks
+    left out. ``orders`` and ``revenue`` are attributed. ``recipients`` are distinct persons sent to.
     """
 
     campaign: str
@@ -78,6 +82,7 @@ class Figures:
     unknown: int = 0
     failed: int = 0
     expired: int = 0
+    refused: Mapping[str, int] = field(default_factory=dict)
     skipped: Mapping[str, int] = field(default_factory=dict)
     cancelled: Mapping[str, int] = field(default_factory=dict)
     sent_by_channel: Mapping[str, int] = field(default_factory=dict)

@@ -1,0 +1,58 @@
+"""What a person has to know before they read figures: what is stopped, waiting, out of date or failing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection
+
+from tidings.ledger import brakes, counts, progress
+
+LOOK_BACK = timedelta(days=7)
+# A run that began so long ago and never ended has crashed or hangs.
+LONGEST_RUN = timedelta(hours=2)
+# Results older than this are not today's.
+RESULTS_LAST = timedelta(days=2)
+
+
+def alerts(
+    conn: Connection, *, now: datetime, zone: str, titles: Mapping[str, str], as_of: datetime | None
+) -> Iterator[str]:
+    """Yield what needs somebody, the most urgent first: one sentence each with what to do."""
+    for scope, brake in brakes.pulled(conn).items():
+        stopped = _scope(scope, titles)
+        what = scope.removeprefix("campaign:")
+        yield (
+            f"{stopped} since {_moment(brake.at, zone)}: {brake.reason}. Go on with `tidings resume {what}`."
+        )
+    for campaign, waiting in progress.waiting(conn):
+        yield (
+            f"{titles.get(campaign, campaign)} waits for approval: it would write to {waiting:,} people at once. "
+            f"Let it run with `tidings approve {campaign}`."
+        )
+    for run in counts.latest_runs(conn, since=now - LOOK_BACK):
+        name = titles.get(run.campaign, run.campaign) or run.job.capitalize()
+        if run.error is not None:
+            yield f"{name}: the last {run.job} run failed on {_moment(run.started_at, zone)} ({run.error})."
+        elif run.ended_at is None and run.started_at < now - LONGEST_RUN:
+            yield f"{name}: the {run.job} run of {_moment(run.started_at, zone)} never ended."
+        elif run.counters.get("stale"):
+            yield f"{name} was not planned on {_moment(run.started_at, zone)}: {run.counters['stale']} is out of date."
+    if as_of is None:
+        yield "Nothing has been measured yet. Run `tidings measure`."
+    elif as_of < now - RESULTS_LAST:
+        yield f"Results are as of {_moment(as_of, zone)}. Run `tidings measure`."
+
+
+def _scope(scope: str, titles: Mapping[str, str]) -> str:
+    kind, _, name = scope.partition(":")
+    if kind == "campaign":
+        return f"{titles.get(name, name)} is stopped"
+    return "All sending is stopped" if kind == "all" else f"Sending by {name} is stopped"
+
+
+def _moment(at: datetime, zone: str) -> str:
+    local = at.astimezone(ZoneInfo(zone))
+    return f"{local.day} {local:%b %H:%M %Z}"
