@@ -12,7 +12,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from airflow.sdk import DAG, Param, get_current_context, get_parsing_context, task
@@ -98,17 +97,24 @@ def campaign_dag(folder: Path, campaign: Campaign) -> DAG:
 
 
 def _campaign_tasks(folder: Path, campaign_id: str) -> None:
+    # The work is imported when a task runs: parsing, twice a minute, needs neither databases nor providers.
     @task(task_display_name="Are the sources fresh?", multiple_outputs=False)
     def sources_fresh() -> dict[str, int]:
-        return _tasks().sources_fresh(folder, campaign_id, _params())
+        from tidings.airflow import tasks
+
+        return tasks.sources_fresh(folder, campaign_id, _params())
 
     @task(task_display_name="Who qualifies, and what to send when", multiple_outputs=False)
     def who_gets_what_when() -> dict[str, Any]:
-        return _tasks().find_and_plan(folder, campaign_id, _params())
+        from tidings.airflow import tasks
+
+        return tasks.find_and_plan(folder, campaign_id, _params())
 
     @task(task_display_name="Did everybody get an answer?", multiple_outputs=False)
     def answers_add_up(counts: dict[str, Any]) -> dict[str, int]:
-        return _tasks().answers_add_up(counts)
+        from tidings.airflow import tasks
+
+        return tasks.answers_add_up(counts)
 
     planned = who_gets_what_when()
     sources_fresh() >> planned
@@ -132,7 +138,9 @@ def broken_dag(folder: Path, file: str, mistakes: Sequence[Mistake], taken: set[
 
         @task(task_display_name="Mend the file")
         def mend_the_file() -> None:
-            _tasks().refuse(told)
+            from tidings.airflow import tasks
+
+            tasks.refuse(told)
 
         mend_the_file()
     return dag
@@ -166,11 +174,15 @@ def dispatch_dag(dag_file: str) -> DAG:
 
         @task.short_circuit(task_display_name="Is anything due?")
         def due() -> bool:
-            return _tasks().anything_due(folder)
+            from tidings.airflow import tasks
+
+            return tasks.anything_due(folder)
 
         @task(task_display_name="Send", multiple_outputs=False)
         def lane(number: int) -> dict[str, Any]:
-            return _tasks().send_what_is_due(folder)
+            from tidings.airflow import tasks
+
+            return tasks.send_what_is_due(folder)
 
         due() >> lane.expand(number=list(range(1, lanes + 1)))
     return dag
@@ -193,7 +205,9 @@ def measure_dag(dag_file: str) -> DAG:
 
         @task(task_display_name="What did it earn?", multiple_outputs=False)
         def measure() -> dict[str, Any]:
-            return _tasks().measure_results(folder)
+            from tidings.airflow import tasks
+
+            return tasks.measure_results(folder)
 
         measure()
     return dag
@@ -208,10 +222,3 @@ def raise_mistakes(dag_file: str) -> None:
 
 def _params() -> dict[str, Any]:
     return dict(get_current_context()["params"])
-
-
-def _tasks() -> ModuleType:
-    # Parsing, every half minute, needs neither the warehouse's nor the providers' libraries.
-    from tidings.airflow import tasks
-
-    return tasks

@@ -26,8 +26,9 @@ def read_report(days: int, currency: str | None) -> Report:
     from tidings.jobs import report
 
     with open_project(project_folder(), AirflowConnections()) as opened:
-        today = report.today(opened)
-        return report.run(opened, first=today - timedelta(days=days), last=None, currency=currency)
+        now = opened.ledger.now()
+        first = report.today(opened, now=now) - timedelta(days=days)
+        return report.run(opened, first=first, currency=currency, now=now)
 
 
 def _prefix() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,14 +30,19 @@ class Scale:
         return round(3 + 94 * (value - self.low) / (self.high - self.low), 2)
 
 
+def round_step(width: float) -> float:
+    """Return 1, 2 or 5 times a power of ten, the largest that is not wider than ``width``."""
+    power = 10.0 ** math.floor(math.log10(max(width, 1e-6)))
+    return max(step * power for step in (1, 2, 5) if step * power <= width or step == 1)
+
+
 def pair(revenue: int, found: Incremental | None, scale: Scale, sentence: str) -> Markup:
     """Return the attributed bar with the incremental interval over it, on one scale with a zero line."""
     zero, end = scale.at(0), scale.at(revenue)
     left, width = min(zero, end), max(abs(end - zero), 0.3)
     parts = [f'<rect class="bar" x="{left}%" y="5" width="{width:.2f}%" height="10" rx="1"/>']
     parts += [f'<line class="zero" x1="{zero}%" x2="{zero}%" y1="1" y2="19"/>']
-    if _measured(found):
-        parts.append(_interval(found, scale, middle=10, caps=False))
+    parts += _interval(found, scale, caps=False)
     return _picture("pair", 20, sentence, parts)
 
 
@@ -44,28 +50,21 @@ def interval(found: Incremental | None, scale: Scale, sentence: str) -> Markup:
     """Return the incremental interval alone, with end marks and a zero line."""
     zero = scale.at(0)
     parts = [f'<line class="zero soft" x1="{zero}%" x2="{zero}%" y1="1" y2="19"/>']
-    if _measured(found):
-        parts.append(_interval(found, scale, middle=10, caps=True))
+    parts += _interval(found, scale, caps=True)
     return _picture("interval", 20, sentence, parts)
 
 
-def _measured(found: Incremental | None) -> bool:
-    return found is not None and None not in (found.total, found.total_low, found.total_high)
-
-
-def _interval(found: Incremental | None, scale: Scale, *, middle: int, caps: bool) -> str:
-    assert found is not None and found.total is not None
-    assert found.total_low is not None and found.total_high is not None
+def _interval(found: Incremental | None, scale: Scale, *, caps: bool) -> list[str]:
+    if found is None or found.total is None or found.total_low is None or found.total_high is None:
+        return []
     low, high, at = scale.at(found.total_low), scale.at(found.total_high), scale.at(found.total)
     sure = found.verdict in (Verdict.PROVEN, Verdict.HARMFUL) and not found.suspect
     dashed = "" if sure else ' stroke-dasharray="4 3"'
-    parts = [f'<line class="range" x1="{low}%" x2="{high}%" y1="{middle}" y2="{middle}"{dashed}/>']
+    parts = [f'<line class="range" x1="{low}%" x2="{high}%" y1="10" y2="10"{dashed}/>']
     if caps:
-        for end in (low, high):
-            parts.append(f'<line class="range" x1="{end}%" x2="{end}%" y1="{middle - 4}" y2="{middle + 4}"/>')
+        parts += [f'<line class="range" x1="{end}%" x2="{end}%" y1="6" y2="14"/>' for end in (low, high)]
     kind = "dot" if sure else "dot hollow"
-    parts.append(f'<circle class="{kind}" cx="{at}%" cy="{middle}" r="4"/>')
-    return "".join(parts)
+    return [*parts, f'<circle class="{kind}" cx="{at}%" cy="10" r="4"/>']
 
 
 def bar(count: int, most: int, *, grey: bool = False) -> Markup:

@@ -11,10 +11,11 @@ from typing import Self
 from urllib.parse import urlencode
 
 from jinja2 import DictLoader, Environment, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from tidings.measure.figures import Figures, Incremental, Report, Verdict
 from tidings.model.message import SENTENCES, SkipReason
+from tidings.model.money import exponent
 from tidings.web import dashboard_marks as marks
 from tidings.web import dashboard_words as words
 
@@ -24,6 +25,7 @@ SORTS = ("title", "found", "planned", "sent", "delivered", "clicked", "orders", 
 _TEMPLATES = ("frame.html", "parts.html", "overview.html", "campaign.html", "message.html", "counting.html")
 _COLOURS = 8
 _FEW = 30  # below so many orders a change is no news
+_DELTA = Markup('<span class="delta {}{}"><span aria-hidden="true">{}</span><span class="unseen">{} </span> {}</span>')
 _ENDS = {
     "expired": "Its time had passed",
     "failed": "The provider refused it, or it could not be written",
@@ -102,7 +104,7 @@ class Pages:
         self._templates.globals |= {
             **told, "bar": marks.bar, "versions": dict(versions), "Verdict": Verdict, "periods": PERIODS,
             "funnel": funnel, "reasons": reasons, "sure": sure, "verdict_words": verdict_words, "delta": delta,
-            "interval_words": interval_words,
+            "interval_words": interval_words, "alert": alert,
         }  # fmt: skip
 
     def overview(self, report: Report, view: View) -> str:
@@ -195,8 +197,10 @@ def funnel(one: Figures) -> list[Stage]:
     def of(part: int, whole: int, name: str) -> str:
         return f"{words.share(part, whole)} of {name}" if whole else words.DASH
 
+    refused = sum(one.refused.values())
+    found = f"{words.number(one.found)} entries found" + (f", {words.number(refused)} refused" if refused else "")
     stages = [
-        Stage("Planned", planned, f"{words.number(one.found)} entries found"),
+        Stage("Planned", planned, found),
         Stage("Not sent", one.not_sent, of(one.not_sent, planned, "planned"), grey=True),
         Stage("Held out", one.held_out, of(one.held_out, planned, "planned"), grey=True),
     ]
@@ -212,9 +216,9 @@ def funnel(one: Figures) -> list[Stage]:
 
 
 def reasons(one: Figures) -> list[Reason]:
-    """Return why messages were not sent, the most frequent first."""
+    """Return why messages were not sent, refused at once or later, the most frequent first."""
     counts: dict[str, int] = {}
-    for told in (one.skipped, one.cancelled, {name: getattr(one, name) for name in _ENDS}):
+    for told in (one.refused, one.skipped, one.cancelled, {name: getattr(one, name) for name in _ENDS}):
         for code, many in told.items():
             counts[code] = counts.get(code, 0) + many
     ranked = sorted(((code, many) for code, many in counts.items() if many), key=lambda pair: (-pair[1], pair[0]))
@@ -250,6 +254,20 @@ def verdict_words(found: Incremental | None) -> str:
             return "Not enough data"
         case Verdict.NOT_MEASURED:
             return "Not measured"
+
+
+def alert(text: str) -> Markup:
+    """Return an alert with what happened in bold, and commands as such."""
+    head, mark, rest = text, "", ""
+    for split in (": ", ". "):
+        before, found, after = text.partition(split)
+        if found and len(before) < len(head):
+            head, mark, rest = before, found, after
+    if mark == ": ":
+        rest = rest[:1].upper() + rest[1:]
+    parts = escape(rest).split("`")
+    told = "".join(f"<code>{part}</code>" if number % 2 else part for number, part in enumerate(parts))
+    return Markup(f"<strong>{escape(head.rstrip('.'))}.</strong> {told}")
 
 
 def interval_words(found: Incremental | None, currency: str) -> str:
@@ -307,12 +325,14 @@ def _said(one: Figures, report: Report) -> str:
 
 
 def _axis(scale: marks.Scale, currency: str) -> list[tuple[str, str]]:
-    """Return the few labels over the intervals: zero, and the ends that have room."""
-    told = [(scale.at(0), f"{words.symbol(currency)}0")]
-    for value in (scale.low, scale.high):
-        if abs(scale.at(value) - scale.at(0)) > 25:
-            told.append((scale.at(value), words.money(value, currency)))
-    return [(f"{at}%", text) for at, text in sorted(told)]
+    """Return the round amounts that label the intervals' scale: zero, and about two more."""
+    sign, step = words.symbol(currency), marks.round_step(words.major(scale.high - scale.low, currency) / 2)
+    unit = 10.0 ** exponent(currency)
+    told = []
+    for number in range(-2, 5):
+        if scale.low <= number * step * unit <= scale.high:
+            told.append((f"{scale.at(number * step * unit)}%", words.short(number * step) if number else f"{sign}0"))
+    return told
 
 
 def _days(report: Report) -> list[date]:

@@ -45,6 +45,14 @@ def major(minor: float, currency: str) -> float:
     return float(minor / 10.0 ** exponent(currency))
 
 
+def short(value: float) -> str:
+    """Return a round amount for a scale: 30000 as "30k"."""
+    for size, letter in ((1e6, "m"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:g}{letter}".replace("-", MINUS)
+    return f"{value:g}".replace("-", MINUS)
+
+
 def moment(at: datetime, zone: str) -> str:
     """Return "21 Nov 09:00 EET"."""
     local = at.astimezone(ZoneInfo(zone))

@@ -46,6 +46,7 @@
     }));
     const grid = document.documentElement.dataset.theme === "dark" ? "#293C51" : "#EDF0F4";
     const font = { family: 'Inter, system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif', size: 12, color: colour("--muted-text") };
+    const monday = told.days.find((day) => new Date(`${day}T00:00Z`).getUTCDay() === 1);
     const weekly = told.days.length > 10 && told.days.length < 45;
     window.Plotly.react(place, traces, {
       barmode: "stack",
@@ -56,7 +57,7 @@
       height: phone ? 260 : 356,
       margin: { l: 44, r: 4, t: 8, b: 32 },
       showlegend: !phone && told.series.length > 1,
-      legend: { orientation: "h", x: 0.5, xanchor: "center", y: 1.02, yanchor: "bottom" },
+      legend: { orientation: "h", x: 0.5, xanchor: "center", y: 1.02, yanchor: "bottom", traceorder: "normal" },
       hovermode: "x unified",
       hoverlabel: { bgcolor: colour("--bg"), bordercolor: colour("--border"), font },
       xaxis: {
@@ -65,7 +66,7 @@
         fixedrange: true,
         tickformat: "%-d %b",
         hoverformat: "%a %-d %b",
-        ...(weekly ? { tickmode: "linear", tick0: told.days[told.days.length % 7], dtick: 7 * 864e5 } : { nticks: phone ? 4 : 8 }),
+        ...(weekly ? { tickmode: "linear", tick0: monday, dtick: 7 * 864e5 } : { nticks: phone ? 4 : 8 }),
       },
       yaxis: { gridcolor: grid, zerolinecolor: colour("--border"), nticks: 5, tickformat: "~s", tickprefix: told.unit, fixedrange: true, rangemode: "tozero" },
     }, { displayModeBar: false, responsive: true });
