@@ -12,7 +12,7 @@ import pytest
 from tidings.demo.shop import DemoShop
 from tidings.demo.shoppers import EFFECTS, Effect, Shoppers, Written, number_of
 from tidings.demo.till import Till
-from tidings.demo.truth import true_effects
+from tidings.demo.truth import true_effect
 
 AT = int(datetime(2026, 11, 10, 9, tzinfo=UTC).timestamp())
 END = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -109,7 +109,7 @@ def test_the_true_effect_is_what_the_orders_of_everybody_written_to_add_up_to(de
     asked = [one for one in letters(demo_shop) if shoppers.market(one.customer_id) == 0]
     _, orders = shoppers.react(asked)
 
-    effect = true_effects(shoppers, asked, timedelta(days=14), END)["EUR"]
+    effect = true_effect(shoppers, asked, window=timedelta(days=14), until=END, currency="EUR")
 
     assert effect.persons == len(asked)
     assert effect.revenue == pytest.approx(sum(order.total for order in orders) / len(asked))

@@ -115,7 +115,7 @@ def catalogue(seed: int) -> Catalogue:
     skus: list[tuple[str, int, str, str, float]] = []
     first, count = [], []
     for number, (kind, name, n) in enumerate(products):
-        colours = [kind.colours[(n + i) % len(kind.colours)] for i in range(min(3, len(kind.colours)))]
+        colours = [kind.colours[(n + i) % len(kind.colours)] for i in range(2)]
         base = round(kind.price * (1 + 0.12 * (n % 4)))
         first.append(len(skus))
         for place, size in enumerate(kind.sizes):

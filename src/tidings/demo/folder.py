@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from tidings.definitions import load_settings
 from tidings.errors import DefinitionError
 from tidings.sandbox.server import ACCOUNT_SID
 from tidings.settings import EnvConnections, Secrets, open_secrets
-from tidings.definitions import load_settings
 
 # Every share is large, because a demo has few people and must show a difference after four weeks.
 HOLDOUTS = {
@@ -85,7 +85,7 @@ def _shop(text: str, ports: Ports) -> str:
     for ours, demo in said.items():
         text = text.replace(ours, demo)
     # Few messages are due at once in a small shop: more shards would only mean more questions to the warehouse.
-    return f"{text}\ndispatch:                   # two parts are enough for a shop of this size\n  shards: 2\n"
+    return f"{text}\ndispatch:                   # one part is enough for a shop of this size\n  shards: 1\n"
 
 
 def open_keys(folder: Path) -> Secrets:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# The EU site also serves those for whom there is no site of their own.
 MARKETS = ("EU", "US", "UK", "JP")
 CURRENCIES = ("EUR", "USD", "GBP", "JPY")
 
@@ -33,22 +34,22 @@ PLACES = (
     Place("PL", None, "Europe/Warsaw", "pl_PL", 0, 3, "pl", "+48512######"),
     Place("GR", None, "Europe/Athens", "el_GR", 0, 2, "el", "+30694#######"),
     Place("BG", None, "Europe/Sofia", "bg_BG", 0, 1.5, "bg", "+35988#######"),
-    Place("GB", "ENG", "Europe/London", "en_GB", 2, 9, "en", "+447400######"),
-    Place("US", "NY", "America/New_York", "en_US", 1, 6, "en", "+1212*######"),
+    Place("GB", "ENG", "Europe/London", "en_GB", 2, 8, "en", "+447400######"),
+    Place("US", "NY", "America/New_York", "en_US", 1, 5, "en", "+1212*######"),
     Place("US", "FL", "America/New_York", "en_US", 1, 2, "en", "+1305*######"),
     Place("US", "IL", "America/Chicago", "en_US", 1, 3, "en", "+1312*######"),
     Place("US", "CO", "America/Denver", "en_US", 1, 1.5, "en", "+1303*######"),
-    Place("US", "CA", "America/Los_Angeles", "en_US", 1, 5, "en", "+1213*######"),
+    Place("US", "CA", "America/Los_Angeles", "en_US", 1, 4, "en", "+1213*######"),
     Place("CA", "ON", "America/Toronto", "en_CA", 1, 2, "en", "+1416*######"),
-    Place("MX", None, "America/Mexico_City", "es_MX", 1, 1.5, "es", "+5255########"),
-    Place("BR", "SP", "America/Sao_Paulo", "pt_BR", 1, 2, "pt", "+55119########"),
-    Place("CL", None, "America/Santiago", "es_CL", 1, 1, "es", "+569########"),
-    Place("JP", "13", "Asia/Tokyo", "ja_JP", 3, 7, "ja", "+8190########"),
-    Place("KR", None, "Asia/Seoul", "ko_KR", 1, 1.5, "ko", "+8210########"),
-    Place("SG", None, "Asia/Singapore", "en_SG", 1, 1, "zh", "+659#######"),
-    Place("AE", None, "Asia/Dubai", "ar_AE", 1, 1, "ar", "+97150#######"),
-    Place("IL", None, "Asia/Jerusalem", "he_IL", 1, 0.5, "he", "+97250#######"),
-    Place("IN", "KA", "Asia/Kolkata", "en_IN", 1, 1, "in", "+9198########"),
+    Place("MX", None, "America/Mexico_City", "es_MX", 0, 1.5, "es", "+5255########"),
+    Place("BR", "SP", "America/Sao_Paulo", "pt_BR", 0, 2, "pt", "+55119########"),
+    Place("CL", None, "America/Santiago", "es_CL", 0, 1, "es", "+569########"),
+    Place("JP", "13", "Asia/Tokyo", "ja_JP", 3, 6, "ja", "+8190########"),
+    Place("KR", None, "Asia/Seoul", "ko_KR", 0, 1.5, "ko", "+8210########"),
+    Place("SG", None, "Asia/Singapore", "en_SG", 0, 1, "zh", "+659#######"),
+    Place("AE", None, "Asia/Dubai", "ar_AE", 0, 1, "ar", "+97150#######"),
+    Place("IL", None, "Asia/Jerusalem", "he_IL", 0, 0.5, "he", "+97250#######"),
+    Place("IN", "KA", "Asia/Kolkata", "en_IN", 0, 1, "in", "+9198########"),
     Place("AU", "NSW", "Australia/Sydney", "en_AU", 1, 2.5, "en", "+614########"),
     Place("AU", "WA", "Australia/Perth", "en_AU", 1, 0.5, "en", "+614########"),
     Place("NZ", None, "Pacific/Auckland", "en_NZ", 1, 1, "en", "+6421#######"),

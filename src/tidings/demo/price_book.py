@@ -71,19 +71,20 @@ def price_book(goods: Catalogue, frame: Frame, seed: int) -> PriceBook:
     starts = np.full((products, _PER_PRODUCT), _NEVER)
     ends = starts.copy()
     shares = random.choice(_SHARES, size=(products, _PER_PRODUCT))
-    # A winter and a summer sale for two thirds of the range, long over before the frame begins.
+    # A winter and a summer sale for a third of the range each, long over before the frame begins.
     for turn, days_before in ((0, 300), (1, 120)):
-        on = random.random(products) < 0.66
+        on = random.random(products) < 0.33
         starts[on, turn] = frame.start - days_before * DAY + random.integers(0, 5, on.sum()) * DAY
         ends[on, turn] = starts[on, turn] + random.integers(10, 21, on.sum()) * DAY
-    chosen = random.permutation(products)
-    now_on = chosen[: int(products * 0.55)]
+    # What sells by itself is not reduced.
+    chosen = random.permutation(np.argsort(goods.weight)[: int(products * 0.6)])
+    now_on = chosen[: int(products * 0.17)]
     span = frame.now - frame.start
     spread = (np.arange(len(now_on)) + random.random(len(now_on))) / len(now_on)
     starts[now_on, 2] = frame.start + DAY + (spread * (span - DAY) // HOUR).astype(np.int64) * HOUR
     ends[now_on, 2] = starts[now_on, 2] + random.integers(5, 13, len(now_on)) * DAY
     # What is reduced in the last hour stands long enough to be believed while somebody watches the live shop.
-    fresh = chosen[len(now_on) : len(now_on) + 6]
+    fresh = chosen[len(now_on) : len(now_on) + 4]
     starts[fresh, 3] = frame.now - 62 * MINUTE + np.arange(len(fresh)) * 2 * MINUTE
     ends[fresh, 3] = starts[fresh, 3] + 7 * DAY
     shares[fresh, 3] = 0.25

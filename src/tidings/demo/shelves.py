@@ -11,8 +11,8 @@ from tidings.demo.price_book import PriceBook
 from tidings.demo.streams import DAY, HOUR, MINUTE, Floats, Frame, Ints, stream
 from tidings.demo.visits import Events, Intents, one_sku, pick
 
-_OUTAGES = 190
-_ASKING_PER_OUTAGE = 17
+_OUTAGES = 60
+_ASKING_PER_OUTAGE = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +54,10 @@ def outages(book: PriceBook, frame: Frame, seed: int) -> Outages:
 
 
 def counts(book: PriceBook, out: Outages, frame: Frame, seed: int) -> tuple[Ints, Ints, Ints]:
-    """Return sku, moment and quantity of every count: each morning's, and one at every outage and restock."""
+    """Return sku, moment and quantity of every count: one every third morning, and at each outage and restock."""
     random = stream(seed, "counts")
     skus = len(book.goods.sku)
-    mornings = np.arange(frame.start - 3 * DAY, frame.end, DAY)
+    mornings = np.arange(frame.start - 3 * DAY, frame.end, 3 * DAY)
     sku, at = (axis.ravel() for axis in np.meshgrid(np.arange(skus), mornings, indexing="ij"))
     quantity = random.integers(8, 240, len(sku))
     start, end = np.full(skus, -1), np.full(skus, -1)

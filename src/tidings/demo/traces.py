@@ -90,7 +90,7 @@ def load_permissions(loader: Loader, people: People, asked: Wishes, frame: Frame
     everybody = np.arange(len(people))
     parts: list[tuple[Ints, int, int, Ints, Ints]] = []
     given: dict[tuple[int, int], Ints] = {}
-    for medium, topic, share in ((0, 0, 0.90), (1, 0, 0.55), (1, 1, 0.50), (0, 3, 0.86), (1, 3, 0.80), (0, 1, 0.90)):
+    for medium, topic, share in ((0, 0, 0.90), (1, 0, 0.52), (1, 1, 0.12), (0, 3, 0.86), (1, 3, 0.42)):
         said = everybody[random.random(len(people)) < share]
         given[medium, topic] = said
         parts.append((said, medium, topic, 0 * said + 1, people.created[said] + 30))

@@ -13,23 +13,22 @@ from tidings.demo.shoppers import Shoppers, Written
 
 @dataclass(frozen=True, slots=True)
 class TrueEffect:
-    """The difference that messages make per exposed person of one currency, money in minor units.
+    """What a message to everybody would add per exposed person, both arms counted.
 
-    ``revenue`` is what a message to everybody would add per person, counting both arms; ``persuaded`` the share it
-    would make buy who would not have; ``anyway`` the share that buys within days by itself.
+    ``revenue`` in minor units of the asked currency; ``persuaded`` is the share that would buy and would not have,
+    ``anyway`` the share that buys within days by itself, whatever the currency.
     """
 
-    currency: str
     persons: int
     revenue: float
     persuaded: float
     anyway: float
 
 
-def true_effects(
-    shoppers: Shoppers, exposed: Iterable[Written], window: timedelta, until: datetime
-) -> dict[str, TrueEffect]:
-    """Return the true effect per currency over the people of one campaign, treated and held out alike.
+def true_effect(
+    shoppers: Shoppers, exposed: Iterable[Written], *, window: timedelta, until: datetime, currency: str
+) -> TrueEffect:
+    """Return the true effect over the people of one campaign, treated and held out alike.
 
     ``exposed`` are the messages that left and those that would have; a person's time starts with the first, and what
     they would order within ``window`` of it, and not after ``until``, counts.
@@ -37,19 +36,15 @@ def true_effects(
     by_person: dict[str, list[Written]] = defaultdict(list)
     for written in exposed:
         by_person[written.customer_id].append(written)
+    market = CURRENCIES.index(currency)
     last = int(until.timestamp())
-    sums: dict[int, list[float]] = defaultdict(lambda: [0, 0.0, 0, 0])
+    revenue = persuaded = anyway = 0
     for customer, letters in by_person.items():
-        start = min(letter.at for letter in letters)
-        end = min(start + int(window.total_seconds()), last)
-        orders = [order for letter in letters if (order := shoppers.persuaded(letter)) and order.at < end]
         first = min(letters, key=lambda letter: letter.at)
-        total = sums[shoppers.market(customer)]
-        total[0] += 1
-        total[1] += sum(order.total for order in orders)
-        total[2] += bool(orders)
-        total[3] += shoppers.buys_anyway(first)
-    return {
-        CURRENCIES[market]: TrueEffect(CURRENCIES[market], int(n), revenue / n, persuaded / n, anyway / n)
-        for market, (n, revenue, persuaded, anyway) in sums.items()
-    }
+        end = min(first.at + int(window.total_seconds()), last)
+        orders = [order for letter in letters if (order := shoppers.persuaded(letter)) and order.at < end]
+        revenue += sum(order.total for order in orders) if shoppers.market(customer) == market else 0
+        persuaded += bool(orders)
+        anyway += shoppers.buys_anyway(first)
+    persons = max(len(by_person), 1)
+    return TrueEffect(len(by_person), revenue / persons, persuaded / persons, anyway / persons)

@@ -13,7 +13,7 @@ from tidings.demo.streams import DAY, HOUR, MINUTE, Flags, Floats, Frame, Ints, 
 
 VIEWED, ADDED, REMOVED, CHECKOUT = range(4)
 _GLANCE, _LOOK, _CART = range(3)
-_VISITS_PER_CUSTOMER_AND_DAY = 0.085
+_VISITS_PER_CUSTOMER_AND_DAY = 0.042
 _STEPS = 10
 # Local hours at which people shop, as weights from midnight on.
 _HOURS = np.array([2, 1, 1, 1, 1, 2, 4, 7, 8, 8, 9, 10, 12, 11, 9, 9, 10, 12, 14, 17, 19, 18, 12, 6], dtype=float)
@@ -106,7 +106,7 @@ def visits(people: People, book: PriceBook, frame: Frame, seed: int, bases: Base
     days = (frame.end - frame.start) / DAY + 1
     who, start = _starts(people, frame, random, int(len(people) * _VISITS_PER_CUSTOMER_AND_DAY * days))
     count = len(who)
-    kind = random.choice(3, size=count, p=[0.62, 0.20, 0.18])
+    kind = random.choice(3, size=count, p=[0.66, 0.16, 0.18])
     kind[: count // 300] = _CART
     kind[count // 300 : count // 150] = _LOOK
     looks, carted = random.integers(2, 5, count), random.choice([1, 2, 3], size=count, p=[0.6, 0.28, 0.12])
