@@ -25,11 +25,13 @@ def fill(url: str, *, now: datetime, people: int = 400) -> None:
     with engine.begin() as conn:
         for campaign in CAMPAIGNS:
             _campaign(conn, campaign, now, people, chance)
-        days = [{"day": now - DAY * n, "currency": "EUR", "orders": 20, "gross": 150_000, "net": 140_000} for n in range(28)]
+        days = [
+            {"day": now - DAY * n, "currency": "EUR", "orders": 20, "gross": 150_000, "net": 140_000} for n in range(28)
+        ]
         _insert(conn, schema.revenue_days, days)
         for job in ("measure", "plan"):
             at = now - timedelta(minutes=10)
-            run = {"id": f"run-{job}", "job": job, "campaign": "" if job == "measure" else CAMPAIGNS[0], "space": "live",
+            run = {"id": f"run-{job}", "job": job, "campaign": "", "space": "live",
                    "as_of": at, "started_at": at, "ended_at": at, "counters": "{}"}  # fmt: skip
             _insert(conn, schema.runs, [run])
     engine.dispose()
@@ -48,8 +50,8 @@ def _campaign(conn: Connection, campaign: str, now: datetime, people: int, chanc
         customer = f"c{number}"
         entry = f"{campaign[:4]}-{number}"
         entries.append(
-            {"id": entry, "space": "live", "campaign": campaign, "entry_key": entry, "customer_id": customer, "anchor_at": at,
-             "entered_at": at, "planned_at": at, "arm": arm, "run_id": "run-plan"}
+            {"id": entry, "space": "live", "campaign": campaign, "entry_key": entry, "customer_id": customer,
+             "anchor_at": at, "entered_at": at, "planned_at": at, "arm": arm, "run_id": "run-plan"}
         )  # fmt: skip
         status, reason = _fate(arm, chance)
         message = f"m-{entry}"
@@ -66,8 +68,8 @@ def _campaign(conn: Connection, campaign: str, now: datetime, people: int, chanc
         if bought and status == "sent":
             when = min(at + timedelta(hours=5), now - timedelta(minutes=11))
             credited.append(
-                {"order_id": f"o-{entry}", "message_id": message, "campaign": campaign, "currency": "EUR", "gross": amount,
-                 "net": amount, "ordered_at": when, "touch_at": at, "touch_kind": "click", "computed_at": now}
+                {"order_id": f"o-{entry}", "message_id": message, "campaign": campaign, "currency": "EUR",
+                 "gross": amount, "net": amount, "ordered_at": when, "touch_at": at, "touch_kind": "click", "computed_at": now}
             )  # fmt: skip
     tables = (schema.entries, schema.messages, schema.engagements, schema.credits, schema.outcomes)
     for table, rows in zip(tables, (entries, messages, engagements, credited, spent), strict=True):
@@ -102,7 +104,14 @@ def _message(
 
 def _deeds(message: str, at: datetime, chance: random.Random) -> Iterable[dict[str, Any]]:
     def deed(kind: str) -> dict[str, Any]:
-        return {"id": f"{message}-{kind}", "message_id": message, "kind": kind, "at": at, "received_at": at, "machine": False}
+        return {
+            "id": f"{message}-{kind}",
+            "message_id": message,
+            "kind": kind,
+            "at": at,
+            "received_at": at,
+            "machine": False,
+        }
 
     def all_of_them() -> Iterator[dict[str, Any]]:
         yield deed("delivered")

@@ -65,7 +65,9 @@ def test_a_broken_file_breaks_its_own_dag_visibly_and_no_other(project: Path, ba
     assert set(found.dags) == CAMPAIGNS | {"dispatch", "measure"}
     (place, error), *others = found.import_errors.items()
     assert (place, others) == ("tidings_mistakes.py", [])
-    assert 'triggers/win_back.yaml: detect.lapse (line 13): must be a duration such as "90d" or "1h"; found "90"' in error
+    assert (
+        'triggers/win_back.yaml: detect.lapse (line 13): must be a duration such as "90d" or "1h"; found "90"' in error
+    )
     assert 'triggers/win_back.yaml: prio (line 38): is not a known key; did you mean "priority"?' in error
     broken = found.dags["win_back"]
     assert broken.schedule is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import threading
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,6 +31,16 @@ def read_report(days: int, currency: str | None) -> Report:
         now = opened.ledger.now()
         first = report.today(opened, now=now) - timedelta(days=days)
         return report.run(opened, first=first, currency=currency, now=now)
+
+
+_warmed = threading.Event()
+
+
+def warm_up() -> None:
+    """Import what a report needs beside the first request, the icon's, so that the first page does not wait for it."""
+    if not _warmed.is_set():
+        _warmed.set()
+        threading.Thread(target=importlib.import_module, args=("tidings.jobs.report",), daemon=True).start()
 
 
 def _prefix() -> str:
@@ -70,7 +82,11 @@ class TidingsPlugin(AirflowPlugin):
         {
             "app": dashboard_app(
                 read_report,
-                guards=[Depends(requires_authenticated()), Depends(requires_access_view(AccessView.PLUGINS))],
+                guards=[
+                    Depends(requires_authenticated()),
+                    Depends(requires_access_view(AccessView.PLUGINS)),
+                    Depends(warm_up),
+                ],
                 dag_guards=[Depends(requires_access_dag("GET"))],
             ),
             "url_prefix": _PATH,

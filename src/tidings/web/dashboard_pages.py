@@ -104,7 +104,7 @@ class Pages:
         self._templates.globals |= {
             **told, "bar": marks.bar, "versions": dict(versions), "Verdict": Verdict, "periods": PERIODS,
             "funnel": funnel, "reasons": reasons, "sure": sure, "verdict_words": verdict_words, "delta": delta,
-            "interval_words": interval_words, "alert": alert,
+            "interval_words": interval_words, "alert": alert, "titled": titled,
         }  # fmt: skip
 
     def overview(self, report: Report, view: View) -> str:
@@ -169,6 +169,12 @@ def figures_of(report: Report, dag_id: str) -> Figures | None:
     return by_id.get(dag_id) or by_id.get(dag_id.removeprefix("campaign_"))
 
 
+def titled(report: Report, campaigns: Sequence[str]) -> list[str]:
+    """Return campaigns by the names that people gave them."""
+    titles = {one.campaign: one.title for one in report.campaigns}
+    return [titles.get(campaign, campaign) for campaign in campaigns]
+
+
 def sorted_campaigns(report: Report, view: View) -> list[Figures]:
     """Return the campaigns in the order the reader asked for; equal ones by title."""
     key, falling = view.sort.removeprefix("-"), view.sort.startswith("-")
@@ -195,7 +201,8 @@ def funnel(one: Figures) -> list[Stage]:
     planned, sent = one.planned, one.sent
 
     def of(part: int, whole: int, name: str) -> str:
-        return f"{words.share(part, whole)} of {name}" if whole else words.DASH
+        # A delivered text may count as the touch before an order, so there can be more orders than clicks.
+        return f"{words.share(part, whole)} of {name}" if part <= whole and whole else words.DASH
 
     refused = sum(one.refused.values())
     found = f"{words.number(one.found)} entries found" + (f", {words.number(refused)} refused" if refused else "")
@@ -324,14 +331,14 @@ def _said(one: Figures, report: Report) -> str:
     return f"{attributed}, incremental {told}, 95% interval {range_}{unsure}"
 
 
-def _axis(scale: marks.Scale, currency: str) -> list[tuple[str, str]]:
+def _axis(scale: marks.Scale, currency: str) -> list[tuple[float, str]]:
     """Return the round amounts that label the intervals' scale: zero, and about two more."""
     sign, step = words.symbol(currency), marks.round_step(words.major(scale.high - scale.low, currency) / 2)
     unit = 10.0 ** exponent(currency)
     told = []
     for number in range(-2, 5):
         if scale.low <= number * step * unit <= scale.high:
-            told.append((f"{scale.at(number * step * unit)}%", words.short(number * step) if number else f"{sign}0"))
+            told.append((scale.at(number * step * unit), words.short(number * step) if number else f"{sign}0"))
     return told
 
 

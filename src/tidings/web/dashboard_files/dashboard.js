@@ -29,7 +29,6 @@
     });
   }
 
-  const number = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
   function draw() {
     const place = document.getElementById("day-chart");
     const data = document.getElementById("day-data");
@@ -45,7 +44,7 @@
       hovertemplate: `${told.unit}%{y:,.0f}`,
     }));
     const grid = document.documentElement.dataset.theme === "dark" ? "#293C51" : "#EDF0F4";
-    const font = { family: 'Inter, system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif', size: 12, color: colour("--muted-text") };
+    const font = { family: 'Inter, "Segoe UI", Roboto, "Helvetica Neue", Arial, system-ui, sans-serif', size: 12, color: colour("--muted-text") };
     const monday = told.days.find((day) => new Date(`${day}T00:00Z`).getUTCDay() === 1);
     const weekly = told.days.length > 10 && told.days.length < 45;
     window.Plotly.react(place, traces, {

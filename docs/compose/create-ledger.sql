@@ -1,0 +1,2 @@
+-- Runs once, when PostgreSQL's data folder is new: the ledger is a database of its own beside Airflow's.
+CREATE DATABASE ledger;
