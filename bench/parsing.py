@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import yaml
+from table import Result, keep
 
 from tidings.definitions import load_campaign, load_settings
 
@@ -65,6 +66,8 @@ def main(count: int) -> None:
     print(f"{count} campaigns: {ours:.3f} s; the YAML alone {plain:.3f} s; ratio {ours / plain:.2f}")
     bare, command = started("pass"), started("import tidings.cli")
     print(f"import tidings.cli: {command:.3f} s; an empty interpreter {bare:.3f} s; ratio {command / bare:.1f}")
+    seen = f"the YAML alone {plain:.2f} s"
+    keep([Result(f"reading {count} campaigns", ours, 1.0, None, seen, most=True, unit="s")])
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from hashlib import sha256
 
+from table import Result, keep
+
 from tidings.model.entry import Entry
 from tidings.model.people import Channel, Customer
 from tidings.plan.planner import CampaignPlan, PlannedMessage, PlanStep, plan
@@ -130,10 +132,20 @@ def main() -> None:
     for name, channels in series.items():
         what = campaign(*channels)
         decide(found(2_000), what)
+        peaks = []
         for entries in (size for size in (10_000, 100_000, 1_000_000) if size <= largest):
             rate = timed(entries, what, decide)
             yardstick = timed(min(entries, 100_000), what, bare)
             print(f"{name:<18}{entries:>10,}{rate:>12,.0f}{yardstick:>13,.0f}{rate / yardstick:>7.2f}{peak():>9.0f}")
+            peaks.append(peak())
+        seen = f"{rate / yardstick:.2f} of a bare row each"
+        keep(
+            [
+                Result(f"planning decisions, {name}, {entries:,} entries", rate / 1000, 100, 50, seen, unit="k/s"),
+                Result(f"memory of planning, {name}, {entries:,} entries against 10,000", peaks[-1] / peaks[0], 1.2,
+                       None, f"{peaks[0]:.0f} MB, {peaks[-1]:.0f} MB", most=True),
+            ]
+        )  # fmt: skip
 
 
 if __name__ == "__main__":

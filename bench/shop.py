@@ -16,7 +16,8 @@ _TABLES = {
     "customers": """SELECT 'c' || i AS customer_id, 'c' || i || '@mail' || (i % 97) || '.example.com' AS email,
         'Ann' AS first_name, 'Other' AS last_name, 'en_GB' AS locale,
         CASE i % 3 WHEN 0 THEN 'FI' WHEN 1 THEN 'GB' ELSE 'DE' END AS country,
-        CASE i % 3 WHEN 0 THEN 'Europe/Helsinki' WHEN 1 THEN 'Europe/London' ELSE NULL END AS zone FROM range({n}) r(i)""",
+        CASE i % 3 WHEN 0 THEN 'Europe/Helsinki' WHEN 1 THEN 'Europe/London' ELSE NULL END AS zone
+        FROM range({n}) r(i)""",
     "consents": """SELECT 'c' || i AS customer_id, 'email' AS channel, 'marketing' AS purpose, 'granted' AS status,
         TIMESTAMPTZ '{now}' - INTERVAL 30 DAY AS occurred_at FROM range({n}) r(i)""",
     "products": """SELECT 's' || i AS sku, 'p' || i // 4 AS product_id, 'Merino crew ' || i AS name,
@@ -47,7 +48,7 @@ providers:
 caps:
   - {{channel: email, at_most: 1, per: 16h}}
   - {{at_most: 4, per: 7d}}
-dispatch: {{lanes: 1}}
+dispatch: {{lanes: 1, batch: 2000}}
 """
 _CAMPAIGN = """id: cart_abandonment
 mode: live

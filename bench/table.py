@@ -34,10 +34,15 @@ class Result:
 
 
 def printed(results: Sequence[Result]) -> None:
-    """Print the results as a table, and leave them for ``bench/run.py`` where it asked for them."""
+    """Print the results as a table, and keep them."""
     for one in results:
         measured = f"{one.ratio:.2f} {one.unit}"
         print(f"{one.name:<62} {measured:>10}  {one.asked(one.goal):>9}  {one.verdict:<6} {one.seen}", flush=True)
+    keep(results)
+
+
+def keep(results: Sequence[Result]) -> None:
+    """Leave the results for the summary of ``bench/run.py``, where it runs this benchmark."""
     if path := os.environ.get("TIDINGS_BENCH_RESULTS"):
         with open(path, "a", encoding="utf-8") as file:
             file.writelines(json.dumps(asdict(one)) + "\n" for one in results)
