@@ -44,9 +44,18 @@ class Plan:
     front: str = "http://127.0.0.1:8096"
 
 
-def create(folder: Path, *, now: datetime, plan: Plan | None = None) -> DemoShop:
-    """Write the shop's tables below ``folder`` and return the shop. The frame ends at ``now`` (aware)."""
-    plan = plan or Plan()
+@dataclass(frozen=True, slots=True)
+class Imagined:
+    """A shop with all that its tables will say."""
+
+    shop: DemoShop
+    events: Events
+    out: shelves.Outages
+    asked: shelves.Wishes
+
+
+def imagine(folder: Path, *, now: datetime, plan: Plan) -> Imagined:
+    """Return the shop, the same for the same plan and moment, without writing anything."""
     seed, bases = plan.seed, plan.bases
     frame = Frame.until(now)
     who = people(frame, seed, plan.customers)
@@ -63,19 +72,29 @@ def create(folder: Path, *, now: datetime, plan: Plan | None = None) -> DemoShop
     )
     sold = trade.orders(_until(intents, frame.end), who, book, frame.now, seed)
     shop = DemoShop(seed, frame, who, book, sold, folder / WAREHOUSE)
+    return Imagined(shop, _together(events, gazes, frame.end), out, asked)
+
+
+def create(folder: Path, *, now: datetime, plan: Plan | None = None) -> DemoShop:
+    """Write the shop's tables below ``folder`` and return the shop. The frame ends at ``now`` (aware)."""
+    plan = plan or Plan()
+    seed, made = plan.seed, imagine(folder, now=now, plan=plan)
+    shop, who, book, frame = made.shop, made.shop.people, made.shop.book, made.shop.frame
     loader = Loader(shop.warehouse, folder / PENDING, frame)
     try:
         tables.lookups(loader, who, book)
         tables.load_people(loader, who)
         tables.load_goods(loader, book, plan.front)
         tables.load_shelves(
-            loader, who, shelves.counts(book, out, frame, seed), asked, shelves.wishlist(who, book, frame, seed)
-        )
+            loader, who, shelves.counts(book, made.out, frame, seed), made.asked,
+            shelves.wishlist(who, book, frame, seed),
+        )  # fmt: skip
+        sold = shop.orders
         back, arrived = trade.refunds(sold, frame.end, seed), trade.delivered(sold, frame.end, seed)
         tables.load_sales(loader, sold, back, arrived, frame)
-        traces.load_events(loader, _together(events, gazes, frame.end), seed)
+        traces.load_events(loader, made.events, seed)
         traces.load_identities(loader, who, seed)
-        traces.load_permissions(loader, who, asked, frame, seed)
+        traces.load_permissions(loader, who, made.asked, frame, seed)
         traces.load_club(loader, who, frame, seed)
         traces.load_log(loader, frame)
     finally:

@@ -40,7 +40,7 @@ class Frame:
     end: int
 
     @classmethod
-    def until(cls, now: datetime, days: int = 28, ahead: timedelta = timedelta(hours=12)) -> Frame:
+    def until(cls, now: datetime, days: int = 28, ahead: timedelta = timedelta(hours=24)) -> Frame:
         """Return the frame of the ``days`` before ``now`` and a little of what comes after."""
         second = int(now.timestamp())
         return cls(second - days * DAY, second, second + int(ahead.total_seconds()))
