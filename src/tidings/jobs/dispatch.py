@@ -15,15 +15,17 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from sqlalchemy import Connection
+
 from tidings.channels.base import Provider
 from tidings.definitions import Campaign
 from tidings.jobs import campaigns as words
-from tidings.jobs.gates import HALTED, Batch, pass_gates
+from tidings.jobs.gates import Batch, Deferral, Ending, last_look, pass_gates, provider_name, refused
 from tidings.jobs.opening import Opened
 from tidings.jobs.sending import Exchange, Halts, Ready
 from tidings.ledger import brakes, dispatching, planning
 from tidings.ledger.dispatching import Begun, Claim, Outcome
-from tidings.model.message import SkipReason, Space, Status
+from tidings.model.message import Space, Status
 from tidings.model.people import Channel
 
 log = logging.getLogger(__name__)
@@ -131,6 +133,8 @@ class Lane:
         self.until = time.monotonic() + budget.total_seconds()
         self.halts = Halts.none(self.settings.halt_after)
         self.counts: Counter[str] = Counter()
+        # A batch is prepared in one thread while another is recorded in a second.
+        self._counting = threading.Lock()
         self.skipped: Counter[str] = Counter()
         self.cancelled: Counter[str] = Counter()
         self.providers: dict[Channel, Provider] = {}
@@ -175,10 +179,9 @@ class Lane:
                     ahead = asyncio.create_task(asyncio.to_thread(self._prepare, shards))
                 await self._carry(batch)
         finally:
-            if ahead is not None:
-                left = await ahead
-                if left is not None:
-                    await asyncio.to_thread(self._let_go, left.token, [one.intent.id for one in left.ready])
+            left = None if ahead is None else await ahead
+            if left is not None:
+                await asyncio.to_thread(self._let_go, left.token, [one.intent.id for one in left.ready])
 
     def _prepare(self, shards: Sequence[int]) -> Batch | None:
         """Claim a batch, ask what is true about it, end or defer what must not leave, write the rest."""
@@ -190,37 +193,42 @@ class Lane:
             dispatching.extend_shards(conn, space=self.space, owner=self.owner, lease=self.settings.lease)
         if not found.due:
             return None
-        self.counts["claimed"] += len(found.due)
+        self._count(claimed=len(found.due))
         try:
             batch = pass_gates(self.opened, found, self.campaigns, self.space, now, self.halts)
         except BaseException:
             self._let_go(found.token, [one.id for one in found.due])
             raise
         with self.opened.ledger.writing() as conn:
-            dispatching.defer(conn, found.token, batch.deferred)
-            dispatching.end(conn, found.token, batch.ended, now)
-        self.counts["deferred"] += len(batch.deferred)
-        for _, status, reason, _ in batch.ended:
-            self._count_end(status, reason)
+            self._settle(conn, batch.token, batch.deferred, batch.ended, now)
         return batch
 
-    def _count_end(self, status: Status, reason: str | None) -> None:
-        match status:
-            case Status.SKIPPED:
-                self.skipped[reason or "?"] += 1
-            case Status.CANCELLED:
-                self.cancelled[reason or "?"] += 1
-            case Status.EXPIRED:
-                self.counts["expired"] += 1
-            case _:
-                self.counts["failed"] += 1
+    def _settle(
+        self, conn: Connection, token: str, deferred: Sequence[Deferral], ended: Sequence[Ending], now: datetime
+    ) -> None:
+        waiting = dispatching.defer(conn, token, deferred)
+        dispatching.end(conn, token, ended, now)
+        self._count(deferred=waiting, lost=len(deferred) - waiting)
+        self._count_ends(ended)
+
+    def _count(self, **more: int) -> None:
+        with self._counting:
+            self.counts.update(more)
+
+    def _count_ends(self, ended: Sequence[Ending]) -> None:
+        with self._counting:
+            for _, status, reason, _ in ended:
+                match status:
+                    case Status.SKIPPED:
+                        self.skipped[reason or "?"] += 1
+                    case Status.CANCELLED:
+                        self.cancelled[reason or "?"] += 1
+                    case Status.EXPIRED:
+                        self.counts["expired"] += 1
+                    case _:
+                        self.counts["failed"] += 1
 
     async def _carry(self, batch: Batch) -> None:
-        for channel in {Channel(one.intent.channel) for one in batch.ready if one.envelope is not None}:
-            if channel not in self.providers:
-                outbox = self.space is Space.DRY_RUN
-                self.providers[channel] = self.opened.provider(channel, outbox=outbox)
-
         async def begin(some: Sequence[Ready]) -> Begun:
             return await asyncio.to_thread(self._begin, batch, some)
 
@@ -229,16 +237,28 @@ class Lane:
 
         window = max(getattr(self.opened.settings.providers, channel.value).connections for channel in Channel)
         limit = self.settings.lease.total_seconds() / 2
-        exchange = Exchange(self.providers, begin, record, self.halts, window, limit)
-        left = await exchange.carry(batch.ready, batch.token, self.clock, lambda: self.stop.is_set())
+        grace = (self.settings.timeout + self.settings.margin).total_seconds()
+        exchange = Exchange(self.providers, begin, record, self.halts, window, limit, grace)
+        try:
+            self._connect(batch)
+            left = await exchange.carry(batch.ready, batch.token, self.clock, self.stop.is_set)
+        except BaseException:
+            # Only what is still claimed goes back; what was begun is settled by its own outcome, or by the reaper.
+            await asyncio.to_thread(self._let_go, batch.token, [one.intent.id for one in batch.ready])
+            raise
         if left:
             await asyncio.to_thread(self._let_go, batch.token, left)
 
+    def _connect(self, batch: Batch) -> None:
+        for channel in {Channel(one.intent.channel) for one in batch.ready if one.envelope is not None}:
+            if channel not in self.providers:
+                self.providers[channel] = self.opened.provider(channel, outbox=self.space is Space.DRY_RUN)
+
     def _begin(self, batch: Batch, some: Sequence[Ready]) -> Begun:
+        """Commit ``sending`` for what may still leave at this very moment; the rest waits or ends."""
         now = self.clock()
         with self.opened.ledger.writing() as conn:
-            pulled = brakes.pulled(conn)
-            going = [one for one in some if not stopped(one, pulled)]
+            going, waiting, over = last_look(some, brakes.pulled(conn), now)
             begun = dispatching.begin_sending(
                 conn,
                 space=self.space,
@@ -248,53 +268,28 @@ class Lane:
                 now=now,
                 ahead=self.settings.timeout + self.settings.margin,
             )
-            kept = {one.intent.id for one in going}
-            halted = [(one.intent.id, now + HALTED, SkipReason.PAUSED) for one in some if one.intent.id not in kept]
-            deferred, ended = self._capped(some, begun, now)
-            dispatching.defer(conn, batch.token, [*deferred, *halted])
-            dispatching.end(conn, batch.token, ended, now)
-        self.counts["held_out"] += len(begun.held_out)
-        self.counts["lost"] += len(begun.lost)
-        self.counts["deferred"] += len(deferred) + len(halted)
-        self.skipped[SkipReason.CAPPED] += len(ended)
+            deferred, ended = refused(going, begun, now)
+            self._settle(conn, batch.token, [*waiting, *deferred], [*over, *ended], now)
+        self._count(held_out=len(begun.held_out), lost=len(begun.lost))
         return begun
 
-    def _capped(
-        self, some: Sequence[Ready], begun: Begun, now: datetime
-    ) -> tuple[list[tuple[str, datetime, str | None]], list[tuple[str, Status, str | None, str | None]]]:
-        """A capped message waits for room until it would expire; then it ends as skipped(capped)."""
-        deferred: list[tuple[str, datetime, str | None]] = []
-        ended: list[tuple[str, Status, str | None, str | None]] = []
-        for one in some:
-            free = begun.capped.get(one.intent.id)
-            if free is None:
-                continue
-            if free < one.expires_at:
-                deferred.append((one.intent.id, max(free, now + timedelta(minutes=1)), SkipReason.CAPPED))
-            else:
-                ended.append((one.intent.id, Status.SKIPPED, SkipReason.CAPPED, None))
-        return deferred, ended
-
     def _record(self, outcomes: Sequence[Outcome]) -> None:
+        halted = self.halts.news()
         # Whatever was taken must reach the ledger: a lost connection here is tried again before it is given up
         # to the reaper, which calls it unknown.
         for attempt in range(5):
             try:
                 with self.opened.ledger.writing() as conn:
                     dispatching.record_outcomes(conn, outcomes, self.clock())
-                    for channel, reason in self.halts.news():
-                        scope = f"provider:{self._provider_name(channel)}"
+                    for channel, reason in halted:
+                        scope = f"provider:{provider_name(self.opened, channel, self.space)}"
                         brakes.pull(conn, scope, reason=reason, at=self.clock(), by="dispatch")
                 break
             except Exception:
                 if attempt == 4:
                     raise
                 time.sleep(0.2 * 2**attempt)
-        for outcome in outcomes:
-            self.counts[_COUNTED[outcome.kind]] += 1
-
-    def _provider_name(self, channel: Channel) -> str:
-        return str(getattr(self.opened.settings.providers, channel.value).name)
+        self._count(**Counter(_COUNTED[outcome.kind] for outcome in outcomes))
 
     def _lease(self, done: set[int]) -> list[int]:
         # Every batch asks the warehouse the same few questions, so a lane takes its whole part of the shards at
@@ -319,15 +314,15 @@ class Lane:
         if not ids:
             return
         with self.opened.ledger.writing() as conn:
-            self.counts["let_go"] += dispatching.let_go(conn, token, ids)
+            back = dispatching.let_go(conn, token, ids)
+        self._count(let_go=back, lost=len(ids) - back)
 
     def _tidy(self) -> None:
         now = self.clock()
         with self.opened.ledger.writing() as conn:
             reaped = dispatching.reap(conn, margin=self.settings.timeout + self.settings.margin)
             dispatching.presume_lost(conn, before=now - self.settings.presume_lost_after, now=now)
-        self.counts["returned"] += reaped.returned
-        self.counts["doubtful"] += reaped.unknown
+        self._count(returned=reaped.returned, doubtful=reaped.unknown)
 
     def _told(self) -> DispatchCounts:
         halted = {channel.value: reason for channel, reason in self.halts.reasons.items()}
@@ -349,9 +344,3 @@ _NUMBERS = (
     "returned", "doubtful",
 )  # fmt: skip
 _COUNTED = {"sent": "sent", "retry": "retried", "halt": "retried", "failed": "failed", "unknown": "unknown"}
-
-
-def stopped(one: Ready, pulled: Mapping[str, brakes.Brake]) -> bool:
-    """Return whether a brake covers this message at the last moment."""
-    scopes = ("all", f"channel:{one.intent.channel}", f"campaign:{one.campaign}", f"provider:{one.intent.provider}")
-    return any(scope in pulled for scope in scopes)

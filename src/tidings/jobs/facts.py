@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import TypeVar
 
 from tidings.definitions import Campaign
 from tidings.jobs.opening import Opened
@@ -18,6 +19,8 @@ from tidings.plan.eligibility import Address, address
 from tidings.warehouse import catalogue, freshness, people
 from tidings.warehouse.catalogue import Product
 from tidings.warehouse.people import PlacedOrder
+
+_Fact = TypeVar("_Fact", Consent, PlacedOrder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,25 +49,19 @@ def gather(opened: Opened, due: Sequence[Due], now: datetime) -> Facts:
     known = people.customers(opened.shop, ids)
     addresses = _addresses(opened, due, known)
     subjects = {f"a:{one.hash}" for one in addresses.values() if isinstance(one, Address)}
-    subjects |= {f"p:{one}" for person in ids for one in _ids(person, known)}
-    consents: dict[str, list[Consent]] = defaultdict(list)
+    subjects |= {f"p:{one}" for person in ids for one in ids_of(person, known)}
     with opened.ledger.reading() as conn:
         suppressed = ledger_people.suppressed(conn, subjects)
-        said_to_us = ledger_people.consents_of(conn, ids)
+        said_to_us = ledger_people.consents_of(conn, {one for person in ids for one in ids_of(person, known)})
         pulled = brakes.pulled(conn)
-    for consent in (*people.consents(opened.shop, ids), *said_to_us):
-        consents[consent.customer_id].append(consent)
     since = min(one.entry.anchor_at for one in due)
-    orders: dict[str, list[PlacedOrder]] = defaultdict(list)
-    for order in people.orders_since(opened.shop, ids, since, until=now):
-        orders[order.customer_id].append(order)
     return Facts(
         now,
         known,
         addresses,
-        consents,
+        _of_person((*people.consents(opened.shop, ids), *said_to_us), known),
         suppressed,
-        orders,
+        _of_person(people.orders_since(opened.shop, ids, since, until=now), known),
         brakes=pulled,
     )
 
@@ -75,7 +72,7 @@ def deepened(opened: Opened, facts: Facts, due: Sequence[Due], campaigns: Mappin
         return facts
     return replace(
         facts,
-        untrue=_untrue(opened, due, campaigns, facts.now),
+        untrue=_untrue(opened, due, campaigns, facts),
         stale=_stale(opened, {one.campaign for one in due}, campaigns, facts.now),
     )
 
@@ -85,7 +82,22 @@ def with_products(opened: Opened, facts: Facts, due: Sequence[Due]) -> Facts:
     return replace(facts, products=_products(opened, due, facts.now)) if due else facts
 
 
-def _ids(person: str, known: Mapping[str, Customer]) -> tuple[str, ...]:
+def owners(known: Mapping[str, Customer]) -> dict[str, str]:
+    """Return the canonical id behind every id of these people."""
+    return {one: known[asked].id for asked in known for one in ids_of(asked, known)}
+
+
+def _of_person(facts: Iterable[_Fact], known: Mapping[str, Customer]) -> dict[str, list[_Fact]]:
+    """Return the facts of each person under every id that a message of theirs may have been planned for."""
+    owner = owners(known)
+    gathered: dict[str, list[_Fact]] = defaultdict(list)
+    for fact in facts:
+        gathered[owner.get(fact.customer_id, fact.customer_id)].append(fact)
+    return gathered | {one: gathered[now] for one, now in owner.items() if now in gathered}
+
+
+def ids_of(person: str, known: Mapping[str, Customer]) -> tuple[str, ...]:
+    """Return every id of the person behind this one."""
     customer = known.get(person)
     return (person,) if customer is None else (person, customer.id, *customer.aliases)
 
@@ -103,8 +115,9 @@ def _addresses(
 
 
 def _untrue(
-    opened: Opened, due: Sequence[Due], campaigns: Mapping[str, Campaign], now: datetime
+    opened: Opened, due: Sequence[Due], campaigns: Mapping[str, Campaign], facts: Facts
 ) -> dict[str, SkipReason]:
+    """Ask each trigger about its entries, under the id that the warehouse knows the person by now."""
     by_campaign: dict[str, dict[str, Due]] = defaultdict(dict)
     for one in due:
         by_campaign[one.campaign][one.entry.key] = one
@@ -112,7 +125,8 @@ def _untrue(
     for campaign, asked in by_campaign.items():
         if campaign not in campaigns:
             continue
-        reasons = campaigns[campaign].detect.untrue(opened.shop, [one.entry for one in asked.values()], now)
+        entries = [replace(one.entry, customer_id=facts.customers[one.customer_id].id) for one in asked.values()]
+        reasons = campaigns[campaign].detect.untrue(opened.shop, entries, facts.now)
         found.update({asked[key].entry_id: reason for key, reason in reasons.items()})
     return found
 

@@ -10,11 +10,12 @@ from tidings.definitions import Campaign, Step
 from tidings.errors import TemplateError
 from tidings.jobs import campaigns as words
 from tidings.jobs.compose import draft, envelope
-from tidings.jobs.facts import Facts, deepened, gather, with_products
+from tidings.jobs.facts import Facts, deepened, gather, owners, with_products
 from tidings.jobs.opening import Opened
 from tidings.jobs.sending import Halts, Ready
 from tidings.jobs.suggest import Suggestions
-from tidings.ledger.dispatching import Claim, Due, Intent, upcoming
+from tidings.ledger.brakes import Brake
+from tidings.ledger.dispatching import Begun, Claim, Due, Intent, upcoming
 from tidings.model.message import SkipReason, Space, Status
 from tidings.model.people import Channel, Customer
 from tidings.plan.arbitration import Candidate, Lost, winners
@@ -31,7 +32,7 @@ from tidings.plan.recheck import (
     decide,
 )
 from tidings.plan.rules import hours_for
-from tidings.plan.timing import Hours
+from tidings.plan.timing import Hours, open_hours
 from tidings.plan.zones import candidate_zones
 
 Deferral = tuple[str, datetime, str | None]
@@ -46,6 +47,7 @@ class Batch:
     """A claim after the gates: ``ready`` to leave under ``token``; the others with what becomes of them."""
 
     token: str
+    space: Space = Space.LIVE
     ready: list[Ready] = field(default_factory=list)
     deferred: list[Deferral] = field(default_factory=list)
     ended: list[Ending] = field(default_factory=list)
@@ -75,7 +77,7 @@ def pass_gates(
 ) -> Batch:
     """Ask everything once about a claim, and sort it. Renders what passed; writes nothing."""
     facts = gather(opened, claim.due, now)
-    batch = Batch(claim.token)
+    batch = Batch(claim.token, space)
 
     def passing(asked: Sequence[Due]) -> list[Due]:
         passed = []
@@ -125,25 +127,18 @@ def due_facts(
     space: Space = Space.LIVE,
 ) -> DueFacts:
     """Return what the gates ask about one message."""
-    settings = opened.settings
     channel = Channel(due.channel)
     step = campaign.step(due.step) if campaign else None
     transactional = step is not None and step.message_class == "transactional"
-    zones = candidate_zones(customer, settings.brand.zone, settings.brand.country)
-    hours = Hours()
-    if not transactional:
-        window = words.send_window(campaign) if campaign else None
-        hours = hours_for(channel, zones.country, zones.states, words.quiet_hours(settings).get(channel), window)
     purposes = step.purposes if step else ()
     return DueFacts(
         facts.now,
         due.expires_at,
-        zones.zones,
-        hours,
+        *_hours(opened, due, campaign, customer),
         consented_since=consented_since(facts.consents.get(due.customer_id, ()), channel, purposes, facts.now),
         consent_exempt=transactional,
         paused=step is None or _paused(campaign, space),
-        brake=_brake(opened, due, facts),
+        brake=_brake(opened, due, facts, space),
         not_allowed=_not_allowed(opened, channel, address, space),
         suppressed=_suppression(due, customer, address, facts, transactional),
         first_step=due.step_no == 0,
@@ -152,15 +147,33 @@ def due_facts(
         purchased_at=_purchase(due, campaign, facts),
         untrue=facts.untrue.get(due.entry_id),
         stale=facts.stale.get(due.campaign),
+        waited_for=_reason(due.defer_reason),
     )
+
+
+def _hours(opened: Opened, due: Due, campaign: Campaign | None, customer: Customer) -> tuple[tuple[str, ...], Hours]:
+    """Return the zones the customer may be in, and the hours that are open to this message there."""
+    settings, channel = opened.settings, Channel(due.channel)
+    step = campaign.step(due.step) if campaign else None
+    zones = candidate_zones(customer, settings.brand.zone, settings.brand.country)
+    if step is not None and step.message_class == "transactional":
+        return zones.zones, Hours()
+    window = words.send_window(campaign) if campaign else None
+    quiet = words.quiet_hours(settings).get(channel)
+    return zones.zones, hours_for(channel, zones.country, zones.states, quiet, window)
 
 
 def _paused(campaign: Campaign | None, space: Space) -> bool:
     return campaign is None or campaign.mode == "paused" or (space is Space.LIVE and campaign.mode != "live")
 
 
-def _brake(opened: Opened, due: Due, facts: Facts) -> str | None:
-    provider = getattr(opened.settings.providers, due.channel).name
+def provider_name(opened: Opened, channel: str, space: Space) -> str:
+    """Return what a message on this channel leaves by; a dry run knows only the outbox."""
+    return "outbox" if space is Space.DRY_RUN else str(getattr(opened.settings.providers, channel).name)
+
+
+def _brake(opened: Opened, due: Due, facts: Facts, space: Space) -> str | None:
+    provider = provider_name(opened, due.channel, space)
     scopes = ("all", f"campaign:{due.campaign}", f"channel:{due.channel}", f"provider:{provider}")
     return next((scope for scope in scopes if scope in facts.brakes), None)
 
@@ -187,9 +200,11 @@ def _suppression(due: Due, customer: Customer, address: Address, facts: Facts, t
 def _previous(due: Due) -> Previous | None:
     if due.previous is None:
         return None
-    reason = due.previous.reason
-    known = SkipReason(reason) if reason is not None and reason in list(SkipReason) else None
-    return Previous(due.previous.status, known, due.previous.sent_at)
+    return Previous(due.previous.status, _reason(due.previous.reason), due.previous.sent_at)
+
+
+def _reason(told: str | None) -> SkipReason | None:
+    return SkipReason(told) if told is not None and told in list(SkipReason) else None
 
 
 def _gap(campaign: Campaign | None, step: Step | None) -> timedelta:
@@ -218,11 +233,13 @@ def _arbitrated(
     if not passed:
         return []
     window = opened.settings.arbitration_window
+    person = owners({due.customer_id: facts.customers[due.customer_id] for due in passed})
     with opened.ledger.reading() as conn:
-        people = {due.customer_id for due in passed}
-        soon = upcoming(conn, space=space, customers=people, now=facts.now, until=facts.now + window)
+        soon = upcoming(conn, space=space, customers=person.keys(), now=facts.now, until=facts.now + window)
     rivals = [
-        Candidate(one.id, one.customer_id, f"?{one.id}", Channel(one.channel), one.priority, one.send_at, one.send_at)
+        Candidate(
+            one.id, person[one.customer_id], f"?{one.id}", Channel(one.channel), one.priority, one.send_at, one.send_at
+        )
         for one in soon
     ]
     verdicts = winners((_candidate(due, campaigns, facts) for due in passed), rivals, facts.now, window)
@@ -244,8 +261,8 @@ def _candidate(due: Due, campaigns: Mapping[str, Campaign], facts: Facts) -> Can
     step = campaigns[due.campaign].step(due.step)
     exempt = step is not None and step.message_class == "transactional"
     return Candidate(
-        due.id, due.customer_id, address.hash, Channel(due.channel), due.priority, due.send_at, due.expires_at,
-        due.held_out, exempt,
+        due.id, facts.customers[due.customer_id].id, address.hash, Channel(due.channel), due.priority, due.send_at,
+        due.expires_at, due.held_out, exempt,
     )  # fmt: skip
 
 
@@ -273,7 +290,51 @@ def _write(opened: Opened, due: Due, campaign: Campaign, facts: Facts, suggestio
         tracked=written.tracked,
         template_hash=written.rendered.template_hash,
         segments=written.segments,
-        provider=getattr(opened.settings.providers, channel.value).name,
+        provider=provider_name(opened, due.channel, batch.space),
     )
     leaving = None if due.held_out else envelope(opened, due.id, channel, address, written)
-    batch.ready.append(Ready(intent, leaving, due.campaign, due.attempt, due.expires_at))
+    hours = open_hours(*_hours(opened, due, campaign, customer))
+    batch.ready.append(Ready(intent, leaving, due.campaign, due.attempt, due.expires_at, hours))
+
+
+def last_look(
+    some: Sequence[Ready], pulled: Mapping[str, Brake], now: datetime
+) -> tuple[list[Ready], list[Deferral], list[Ending]]:
+    """Sort what is about to be begun once more: minutes may have passed since the gates, and a night has fallen."""
+    going: list[Ready] = []
+    deferred: list[Deferral] = []
+    ended: list[Ending] = []
+    for one in some:
+        opens = now if one.hours is None else one.hours.first(now, one.expires_at)
+        if _stopped(one, pulled):
+            deferred.append((one.intent.id, now + HALTED, SkipReason.PAUSED))
+        elif opens is None:
+            ended.append((one.intent.id, Status.SKIPPED, SkipReason.QUIET, None))
+        elif opens > now:
+            deferred.append((one.intent.id, opens, SkipReason.QUIET))
+        else:
+            going.append(one)
+    return going, deferred, ended
+
+
+def _stopped(one: Ready, pulled: Mapping[str, Brake]) -> bool:
+    scopes = ("all", f"channel:{one.intent.channel}", f"campaign:{one.campaign}", f"provider:{one.intent.provider}")
+    return any(scope in pulled for scope in scopes)
+
+
+def refused(some: Sequence[Ready], begun: Begun, now: datetime) -> tuple[list[Deferral], list[Ending]]:
+    """Return what becomes of messages that the step to ``sending`` refused.
+
+    A capped message waits for room until it would expire; then it ends as skipped(capped).
+    """
+    deferred: list[Deferral] = []
+    ended: list[Ending] = []
+    for one in some:
+        free = begun.capped.get(one.intent.id)
+        if one.intent.id in begun.suppressed:
+            ended.append((one.intent.id, Status.SKIPPED, SkipReason.SUPPRESSED, None))
+        elif free is not None and free < one.expires_at:
+            deferred.append((one.intent.id, max(free, now + timedelta(minutes=1)), SkipReason.CAPPED))
+        elif free is not None:
+            ended.append((one.intent.id, Status.SKIPPED, SkipReason.CAPPED, None))
+    return deferred, ended

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,6 +13,7 @@ from tidings.channels.base import Envelope, Provider
 from tidings.errors import Halt, Reject, Retry, Unknown
 from tidings.ledger.dispatching import Begun, Intent, Outcome
 from tidings.model.people import Channel
+from tidings.plan.timing import OpenHours
 
 log = logging.getLogger(__name__)
 
@@ -21,13 +23,17 @@ LAST_RETRY = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A message that passed every gate. ``envelope`` is None for the held-out arm: nothing leaves."""
+    """A message that passed every gate. ``envelope`` is None for the held-out arm: nothing leaves.
+
+    ``hours`` are those in which it may leave, asked once more when it does; None: at any.
+    """
 
     intent: Intent
     envelope: Envelope | None
     campaign: str
     attempt: int
     expires_at: datetime
+    hours: OpenHours | None = None
 
 
 @dataclass(slots=True)
@@ -100,7 +106,10 @@ async def offer(provider: Provider, ready: Ready, token: str, now: datetime, lim
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """The three steps around HTTP, given by the lane: commit `sending`, send, commit the outcomes."""
+    """The three steps around HTTP, given by the lane: commit `sending`, send, commit the outcomes.
+
+    ``limit`` bounds one message in seconds; ``grace`` is how long after the commit its sending may still start.
+    """
 
     providers: Mapping[Channel, Provider]
     begin: Callable[[Sequence[Ready]], Awaitable[Begun]]
@@ -108,6 +117,7 @@ class Exchange:
     halts: Halts
     window: int
     limit: float
+    grace: float
 
     async def carry(
         self, ready: Sequence[Ready], token: str, clock: Callable[[], datetime], stop: Callable[[], bool]
@@ -125,18 +135,23 @@ class Exchange:
                 kept = {one.intent.id for one in going}
                 left.extend(one.intent.id for one in some if one.intent.id not in kept)
                 outcomes = await self._window(going, token, clock) if going else []
-                if recording is not None:
-                    await recording
-                recording = asyncio.create_task(self._record(outcomes)) if outcomes else None
+                # These are recorded also when those before them could not be.
+                before, recording = recording, asyncio.create_task(self._record(outcomes)) if outcomes else None
+                if before is not None:
+                    await before
         finally:
             if recording is not None:
                 await recording
         return left
 
     async def _window(self, some: Sequence[Ready], token: str, clock: Callable[[], datetime]) -> list[Outcome]:
+        latest = time.monotonic() + self.grace
         granted = await self.begin(some)
         going = [one for one in some if one.intent.id in granted.sending]
         now = clock()
+        if time.monotonic() > latest:
+            # Nothing has left yet, and the lease that covered it may be over: this process was asleep.
+            return [Outcome(one.intent.id, token, "retry", reason="asleep", retry_at=now) for one in going]
         outcomes = await asyncio.gather(
             *(offer(self.providers[Channel(one.intent.channel)], one, token, now, self.limit) for one in going)
         )

@@ -63,6 +63,7 @@ class Due:
     variant: str
     entry: Entry
     previous: Previous | None
+    defer_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +233,7 @@ def _read(conn: Connection, chosen: FromClause) -> Iterable[Due]:
             m.first_send_at, m.expires_at, m.attempt, m.deferrals, m.address_hash, m.template,
             e.entry_key, e.customer_id, e.anchor_at, e.entered_at, e.sku, e.variant, e.value, e.currency, e.seen,
             before.c.status.label("before_status"), before.c.sending_at.label("before_at"),
-            before.c.reason.label("before_reason"),
+            before.c.reason.label("before_reason"), m.defer_reason,
         )
         .join(chosen, chosen.c.id == m.id)
         .join(entries, e.id == m.entry_id)
@@ -245,6 +246,7 @@ def _read(conn: Connection, chosen: FromClause) -> Iterable[Due]:
             row.held_out, row.send_at, row.first_send_at, row.expires_at, row.attempt, row.deferrals,
             row.address_hash, row.template, row.variant, entry_from(row),
             Previous(Status(row.before_status), row.before_at, row.before_reason) if row.before_status else None,
+            row.defer_reason,
         )  # fmt: skip
 
 

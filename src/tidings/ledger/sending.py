@@ -13,7 +13,7 @@ from sqlalchemy import Connection, case, delete, func, select, true, update
 
 from tidings.ledger import bulk
 from tidings.ledger.bulk import TEXT, TIME, WHOLE, upsert
-from tidings.ledger.people import suppress
+from tidings.ledger.people import suppress, suppressed
 from tidings.ledger.planning import release_cooldowns
 from tidings.ledger.schema import contact_slots, contacts, message_links, messages
 from tidings.ledger.store import clock
@@ -49,12 +49,14 @@ class Intent:
 @dataclass(frozen=True, slots=True)
 class Begun:
     """What the commit decided: send exactly ``sending``; ``capped`` says when there is room again; ``lost``
-    messages are no longer ours (lease, token or status) and must not be sent."""
+    messages are no longer ours (lease, token or status) and must not be sent; ``suppressed`` were still ours when
+    their person or address was found to have opted out."""
 
     sending: frozenset[str]
     held_out: frozenset[str]
     capped: Mapping[str, datetime]
     lost: frozenset[str]
+    suppressed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +94,11 @@ def begin_sending(
     _lock_contacts(conn, intents)
     ours = _ours(conn, token, [intent.id for intent in intents], ahead)
     room = _Room(conn, space, [one for one in intents if one.id in ours and not one.exempt], caps, now)
+    closed = _opted_out(conn, [one for one in intents if one.id in ours])
     going: list[Intent] = []
     capped: dict[str, datetime] = {}
     for intent in intents:
-        if intent.id not in ours:
+        if intent.id not in ours or intent.id in closed:
             continue
         free = None if intent.exempt else room.free_at(intent)
         if free is not None:
@@ -112,6 +115,17 @@ def begin_sending(
         frozenset(one.id for one in going if one.held_out),
         capped,
         frozenset(one.id for one in intents if one.id not in ours),
+        closed,
+    )
+
+
+def _opted_out(conn: Connection, intents: Sequence[Intent]) -> frozenset[str]:
+    """Return the messages whose person or address has opted out, also since the gates asked."""
+    closed = suppressed(conn, {name for one in intents for name in contacts_of(one.person, one.address_hash)})
+    return frozenset(
+        one.id
+        for one in intents
+        if any(one.channel in closed.get(name, ()) for name in contacts_of(one.person, one.address_hash))
     )
 
 
