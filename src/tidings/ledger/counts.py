@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, false, func, or_, select
+from sqlalchemy import ColumnElement, Connection, case, false, func, literal, or_, select, union_all
 
 from tidings.ledger.schema import engagements, entries, messages, runs
 from tidings.model.engagement import EngagementKind
@@ -105,8 +105,12 @@ def funnel(
     end: datetime,
     *,
     space: str = Space.LIVE,
+    persons: bool = True,
 ) -> dict[str, Funnel]:
-    """Return what became of the entries of ``[start, end)``, by campaign; None means every campaign."""
+    """Return what became of the entries of ``[start, end)``, by campaign; None means every campaign.
+
+    Without ``persons`` the ``recipients`` stay 0: they cost a pass of their own.
+    """
     e, cohort = entries.c, _cohort(campaigns, start, end, space)
     found: dict[str, Funnel] = {name: Funnel(name) for name in campaigns or ()}
     for campaign, arm, count in conn.execute(
@@ -118,6 +122,9 @@ def funnel(
             one.found_held_out += count
     _count_messages(conn, cohort, found)
     _count_engagements(conn, cohort, found)
+    if persons:
+        for campaign, count in _recipients(conn, cohort).items():
+            found[campaign].recipients = count
     return found
 
 
@@ -147,8 +154,6 @@ def _count_messages(conn: Connection, cohort: tuple[ColumnElement[bool], ...], f
             one.refused[why] = one.refused.get(why, 0) + count
             one.refused_expired += count if status == Status.EXPIRED else 0
         _add(one, Status(status), reason, channel, count)
-    for campaign, count in _recipients(conn, cohort).items():
-        found[campaign].recipients = count
 
 
 def _add(one: Funnel, status: Status, reason: str | None, channel: str, count: int) -> None:
@@ -174,14 +179,18 @@ def _add(one: Funnel, status: Status, reason: str | None, channel: str, count: i
 
 def _count_engagements(conn: Connection, cohort: tuple[ColumnElement[bool], ...], found: dict[str, Funnel]) -> None:
     e, m, g = entries.c, messages.c, engagements.c
-    rows = conn.execute(
-        select(e.campaign, g.kind, func.count(g.message_id.distinct()))
+    # Made distinct before it is counted: databases hash the one and sort for the other.
+    acted = (
+        select(e.campaign, g.kind, g.message_id)
         .join(messages, m.entry_id == e.id)
         .join(engagements, g.message_id == m.id)
         .where(*cohort, g.kind.in_(_COUNTED), g.machine == false())
-        .group_by(e.campaign, g.kind)
-    )
-    for campaign, kind, count in rows:
+        .distinct()
+        .subquery("acted")
+    ).c
+    for campaign, kind, count in conn.execute(
+        select(acted.campaign, acted.kind, func.count()).group_by(acted.campaign, acted.kind)
+    ):
         setattr(found[campaign], kind, count)
 
 
@@ -194,11 +203,35 @@ def recipients(
     return conn.execute(query.where(*_cohort(campaigns, start, end, space), m.status == Status.SENT)).scalar_one()
 
 
-def recipients_by_campaign(
-    conn: Connection, start: datetime, end: datetime, *, space: str = Space.LIVE
-) -> dict[str, int]:
-    """Return how many distinct persons the entries of the period were sent to, by campaign."""
-    return _recipients(conn, _cohort(None, start, end, space))
+@dataclass(frozen=True, slots=True)
+class Persons:
+    """Distinct persons sent to in a period, and in the one before it."""
+
+    now: int = 0
+    before: int = 0
+
+
+def persons_sent_to(
+    conn: Connection, before: datetime, start: datetime, end: datetime, *, space: str = Space.LIVE
+) -> dict[str, Persons]:
+    """Return the persons sent to by campaign; under "" the whole shop's, each counted once."""
+    e, m = entries.c, messages.c
+    later = case((e.entered_at >= start, 1), else_=0)
+    sent = (
+        select(e.campaign, m.customer_id, func.max(later).label("now"), func.max(1 - later).label("before"))
+        .join(messages, m.entry_id == e.id)
+        .where(*_cohort(None, before, end, space), m.status == Status.SENT)
+        .group_by(e.campaign, m.customer_id)
+        .cte("sent")
+        .prefix_with("MATERIALIZED")
+    )
+    once = select(func.max(sent.c.now).label("now"), func.max(sent.c.before).label("before"))
+    everybody = once.group_by(sent.c.customer_id).subquery("everybody").c
+    sums = union_all(
+        select(sent.c.campaign, func.sum(sent.c.now), func.sum(sent.c.before)).group_by(sent.c.campaign),
+        select(literal(""), func.sum(everybody.now), func.sum(everybody.before)),
+    )
+    return {row[0]: Persons(int(row[1] or 0), int(row[2] or 0)) for row in conn.execute(sums)}
 
 
 def _recipients(conn: Connection, cohort: tuple[ColumnElement[bool], ...]) -> dict[str, int]:

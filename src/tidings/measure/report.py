@@ -45,7 +45,7 @@ class _Read:
     funnels: Mapping[str, counts.Funnel]
     credited: Mapping[str, Earned]
     credited_before: Mapping[str, Earned]
-    recipients_before: Mapping[str, int]
+    persons: Mapping[str, counts.Persons]
     spending: Mapping[str, Mapping[str, ArmSpending]]
 
 
@@ -84,7 +84,7 @@ def build(
             model=MODEL,
             holdouts={one.id: float(one.holdout) for one in project.campaigns.values()},
             campaigns=figures,
-            totals=_totals(conn, period, figures),
+            totals=_totals(read, figures),
             days=_days(conn, period),
             total_revenue=shop.revenue,
             total_orders=shop.orders,
@@ -101,10 +101,10 @@ def _period(start: datetime, end: datetime, zone: str, currency: str) -> _Period
 def _read(conn: Connection, period: _Period) -> _Read:
     start, end, before, currency = period.start, period.end, period.before, period.currency
     return _Read(
-        funnels=results.funnel(conn, None, start, end),
+        funnels=results.funnel(conn, None, start, end, persons=False),
         credited=earnings.credited(conn, start, end, currency),
         credited_before=earnings.credited(conn, before, start, currency),
-        recipients_before=counts.recipients_by_campaign(conn, before, start),
+        persons=counts.persons_sent_to(conn, before, start, end),
         spending=earnings.spending(conn, start, end, currency),
     )
 
@@ -112,8 +112,10 @@ def _read(conn: Connection, period: _Period) -> _Read:
 def _campaigns(project: Project, read: _Read, as_of: datetime) -> tuple[Figures, ...]:
     """Return every campaign of the project, then those that the ledger alone knows, so that nothing is left out."""
     known = {one.id: one for one in project.campaigns.values()}
-    facts: tuple[Mapping[str, object], ...] = (read.funnels, read.credited, read.credited_before, read.spending)
-    gone = sorted({campaign for told in facts for campaign in told} - known.keys())
+    facts: tuple[Mapping[str, object], ...] = (
+        read.funnels, read.credited, read.credited_before, read.spending, read.persons
+    )  # fmt: skip
+    gone = sorted({campaign for told in facts for campaign in told if campaign} - known.keys())
     found = [
         _figures(one.id, one.title, one.mode, read, _compared(read.spending.get(one.id, {}), one.holdout, as_of))
         for one in sorted(known.values(), key=lambda one: one.title)
@@ -128,6 +130,7 @@ def _campaigns(project: Project, read: _Read, as_of: datetime) -> tuple[Figures,
 def _figures(campaign: str, title: str, mode: str, read: _Read, incremental: Incremental) -> Figures:
     funnel = read.funnels.get(campaign, counts.Funnel(campaign))
     earned, before = read.credited.get(campaign, Earned()), read.credited_before.get(campaign, Earned())
+    persons = read.persons.get(campaign, counts.Persons())
     later = Counter(funnel.skipped)
     later.subtract({why: many for why, many in funnel.refused.items() if why in funnel.skipped})
     return Figures(
@@ -151,12 +154,12 @@ def _figures(campaign: str, title: str, mode: str, read: _Read, incremental: Inc
         bounced=funnel.bounced,
         complained=funnel.complained,
         unsubscribed=funnel.unsubscribed,
-        recipients=funnel.recipients,
+        recipients=persons.now,
         orders=earned.orders,
         revenue=earned.revenue,
         revenue_before=before.revenue,
         orders_before=before.orders,
-        recipients_before=read.recipients_before.get(campaign, 0),
+        recipients_before=persons.before,
         incremental=incremental,
     )
 
@@ -195,8 +198,9 @@ _SUMMED = (
 )  # fmt: skip
 
 
-def _totals(conn: Connection, period: _Period, figures: tuple[Figures, ...]) -> Figures:
+def _totals(read: _Read, figures: tuple[Figures, ...]) -> Figures:
     """Return the whole shop's line: sums, but persons counted once whatever number of campaigns wrote to them."""
+    persons = read.persons.get("", counts.Persons())
     return Figures(
         campaign="",
         title=ALL,
@@ -206,10 +210,10 @@ def _totals(conn: Connection, period: _Period, figures: tuple[Figures, ...]) -> 
         skipped=_ranked(_added(one.skipped for one in figures)),
         cancelled=_ranked(_added(one.cancelled for one in figures)),
         sent_by_channel=dict(sorted(_added(one.sent_by_channel for one in figures).items())),
-        recipients=results.recipients(conn, None, period.start, period.end),
+        recipients=persons.now,
         revenue_before=sum(one.revenue_before or 0 for one in figures),
         orders_before=sum(one.orders_before or 0 for one in figures),
-        recipients_before=results.recipients(conn, None, period.before, period.start),
+        recipients_before=persons.before,
         incremental=total_incremental({one.campaign: one.incremental for one in figures if one.incremental}),
     )
 
