@@ -15,7 +15,6 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import text
 from table import Result, printed
@@ -71,8 +70,9 @@ def stage(ledger: Ledger) -> None:
             ),
             {"size": BATCH},
         )
-        conn.execute(text("ALTER TABLE staged_messages ADD COLUMN batch int"))
-        conn.execute(text("UPDATE staged_messages m SET batch = e.batch FROM staged_entries e WHERE e.id = m.entry_id"))
+        for name, key in (("messages", "e.id = s.entry_id"), ("cooldowns", "e.entry_key = s.entry_key")):
+            conn.execute(text(f"ALTER TABLE staged_{name} ADD COLUMN batch int"))
+            conn.execute(text(f"UPDATE staged_{name} s SET batch = e.batch FROM staged_entries e WHERE {key}"))  # noqa: S608
         for name in WRITTEN:
             conn.execute(text(f"CREATE INDEX ON staged_{name} (batch)"))
     empty(ledger)
@@ -83,11 +83,7 @@ def empty(ledger: Ledger) -> None:
     with ledger.writing() as conn:
         conn.execute(text(f"TRUNCATE {', '.join(WRITTEN)} CASCADE"))
     with ledger.writing() as conn:
-        conn.execute(text("ANALYZE staged_entries" if _staged(conn) else "SELECT 1"))
-
-
-def _staged(conn: Any) -> bool:
-    return bool(conn.scalar(text("SELECT to_regclass('staged_entries') IS NOT NULL")))
+        conn.execute(text("ANALYZE"))
 
 
 def insert_select(ledger: Ledger, batches: int, columns: dict[str, str]) -> float:
