@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -107,3 +108,29 @@ def test_what_is_not_certain_yet_is_named(printed: Callable[..., list[str]]) -> 
     lines = printed(figures("drop", "Price drop", replace(compared(Verdict.PROVEN, 1, 2), maturing=True)))
 
     assert "Not all people's time has passed, so this may still change: Price drop." in lines
+
+
+def test_json_and_text_say_the_same_of_a_measured_shop(tidings: Callable[..., tuple[int, str, str]]) -> None:
+    assert tidings("migrate")[0] == 0
+
+    measured = tidings("measure")
+    told = json.loads(tidings("report", "--json")[1])
+    code, text, _ = tidings("report")
+
+    assert measured[0] == code == 0
+    assert "orders             1  0 credited to a message" in measured[1]
+    assert told["totals"]["revenue"] == 0
+    assert (told["total_revenue"], told["total_orders"]) == (0, 0)
+    assert text.splitlines()[-1].startswith("€0.00 of €0.00 (0 orders) is credited to messages. Measured ")
+    earlier = json.loads(tidings("report", "--from", "2020-01-01", "--json")[1])
+    assert (earlier["total_revenue"], earlier["total_orders"]) == (5_000, 1)
+
+
+def test_days_the_wrong_way_round_are_one_line(tidings: Callable[..., tuple[int, str, str]]) -> None:
+    tidings("migrate")
+
+    code, _, errors = tidings("report", "--from", "2026-03-02", "--to", "2026-03-01")
+
+    assert code == 2
+    assert len(errors.strip().splitlines()) == 1
+    assert '--from: must not be after 2026-03-01; found "2026-03-02"' in errors
