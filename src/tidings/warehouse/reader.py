@@ -24,6 +24,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.exc import DBAPIError, NoSuchTableError, SQLAlchemyError
+from sqlalchemy.sql.selectable import TextualSelect
 
 from tidings.errors import WarehouseError
 from tidings.warehouse import checks, duck, mapped
@@ -137,19 +138,21 @@ class Warehouse:
         """
         if not isinstance(query, Select | CompoundSelect):
             raise TypeError(f"a warehouse takes one SELECT; found {type(query).__name__}")
+        derived = False
         for part in _parts(query):
+            derived = derived or isinstance(part, TextualSelect)
             if getattr(part, "is_dml", False) or getattr(part, "_for_update_arg", None) is not None:
                 raise TypeError("a warehouse takes one SELECT; found one that writes or locks")
-        return self._rows(query, batch)
+        return self._rows(query, batch, derived)
 
-    def _rows(self, query: Select[Any], batch: int) -> Iterator[Row[Any]]:
-        with self._reading() as connection:
+    def _rows(self, query: Select[Any], batch: int, derived: bool) -> Iterator[Row[Any]]:
+        with self._reading(derived) as connection:
             streaming = connection.execution_options(stream_results=True, yield_per=batch)
             for part in streaming.execute(query).partitions(batch):
                 yield from part
 
     @contextmanager
-    def _reading(self) -> Iterator[Connection]:
+    def _reading(self, derived: bool = False) -> Iterator[Connection]:
         if self._engine is None:
             self._engine = self._connect()
         limit = int(self.mapping.database.statement_timeout.total_seconds() * 1000)
@@ -160,6 +163,10 @@ class Warehouse:
                     settings = {"transaction_read_only": "on", "TimeZone": "UTC", "statement_timeout": str(limit)}
                     # Every row is fetched: a plan that is quick to the first tenth of them (the default) is no gain.
                     settings["cursor_tuple_fraction"] = "1"
+                    if derived:
+                        # It knows no statistics of what a mapping's SELECT returns, takes it for a handful of rows
+                        # and runs it once for each row of another: minutes where a hash join takes seconds.
+                        settings["enable_nestloop"] = "off"
                     connection.execute(select(*(func.set_config(*one, True) for one in settings.items())))
                 yield connection
         except (SQLAlchemyError, duckdb.Error) as error:
