@@ -46,7 +46,7 @@ def history(people: People, book: PriceBook, frame: Frame, seed: int) -> Intents
     random = stream(seed, "history")
     buyers = np.flatnonzero(people.age >= 0)
     last = frame.now - (people.age[buyers] * DAY).astype(np.int64)
-    earlier = random.poisson(1.1, len(buyers)) + (random.random(len(buyers)) < 0.06) * random.integers(
+    earlier = random.poisson(0.5, len(buyers)) + (random.random(len(buyers)) < 0.06) * random.integers(
         3, 9, len(buyers)
     )
     gaps = random.lognormal(np.log(48), 0.6, (len(buyers), 12)) * DAY

@@ -21,8 +21,8 @@ from tidings.jobs import dispatch, plan
 from tidings.jobs.opening import Opened
 
 HOUR = timedelta(hours=1)
-# A shop this size has something to look at in every hour; every fourth is enough to tell the story in a minute.
-PACE = timedelta(hours=4)
+# A shop on four continents has something to do in every hour; a look at every sixth tells the story in a minute or two.
+PACE = timedelta(hours=6)
 # Prices and deliveries change a few times a day, so these look at every second tick only.
 _SELDOM = ("price_drop", "back_in_stock")
 _LONG = timedelta(minutes=10)

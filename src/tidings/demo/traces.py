@@ -76,7 +76,7 @@ def load_events(loader: Loader, events: Events, seed: int) -> None:
 def load_identities(loader: Loader, people: People, seed: int) -> None:
     """Write which device is whose, for those who logged in on it once, and which account was merged into which."""
     random = stream(seed, "identities")
-    devices = np.flatnonzero(random.random(len(people)) < 0.62)
+    devices = np.flatnonzero(random.random(len(people)) < 0.4)
     former = np.arange(0, len(people), 97)
     customer = np.concatenate([devices, former])
     is_former = np.concatenate([0 * devices, 0 * former + 1])
@@ -90,7 +90,7 @@ def load_permissions(loader: Loader, people: People, asked: Wishes, frame: Frame
     everybody = np.arange(len(people))
     parts: list[tuple[Ints, int, int, Ints, Ints]] = []
     given: dict[tuple[int, int], Ints] = {}
-    for medium, topic, share in ((0, 0, 0.90), (1, 0, 0.52), (1, 1, 0.12), (0, 3, 0.86), (1, 3, 0.42)):
+    for medium, topic, share in ((0, 0, 0.90), (1, 0, 0.52), (1, 1, 0.12), (0, 3, 0.86), (1, 3, 0.30)):
         said = everybody[random.random(len(people)) < share]
         given[medium, topic] = said
         parts.append((said, medium, topic, 0 * said + 1, people.created[said] + 30))
