@@ -69,7 +69,8 @@ def _campaign(conn: Connection, campaign: str, now: datetime, people: int, chanc
             when = min(at + timedelta(hours=5), now - timedelta(minutes=11))
             credited.append(
                 {"order_id": f"o-{entry}", "message_id": message, "campaign": campaign, "currency": "EUR",
-                 "gross": amount, "net": amount, "ordered_at": when, "touch_at": at, "touch_kind": "click", "computed_at": now}
+                 "gross": amount, "net": amount, "ordered_at": when, "touch_at": at,
+                 "touch_kind": "click", "computed_at": now}
             )  # fmt: skip
     tables = (schema.entries, schema.messages, schema.engagements, schema.credits, schema.outcomes)
     for table, rows in zip(tables, (entries, messages, engagements, credited, spent), strict=True):

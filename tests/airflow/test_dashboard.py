@@ -20,6 +20,7 @@ from tidings.measure.figures import Arm, Incremental, Report, Verdict
 from tidings.web import dashboard_marks as marks
 from tidings.web import dashboard_words as words
 from tidings.web.dashboard import dashboard_app
+from tidings.web.dashboard_recent import Recent
 
 Client = Callable[..., TestClient]
 
@@ -241,6 +242,39 @@ def test_a_pair_never_leaves_its_picture():
     drawn = marks.pair(1_000, one, scale, "x")
 
     assert all(0 <= float(at) <= 100 for at in re.findall(r'(?:x|x1|x2|cx|width)="([\d.-]+)%"', drawn))
+
+
+def test_a_report_that_took_long_is_read_once_for_whoever_comes_soon_after():
+    now, reads = [0.0], []
+
+    def read(days: int, currency: str | None) -> Report:
+        reads.append((days, currency))
+        now[0] += 1
+        return report()
+
+    recent = Recent(read, clock=lambda: now[0])
+
+    for seconds in (0, 10, 19, 21):
+        now[0] = 1 + seconds if reads else 0
+        recent(28, None)
+    recent(7, None)
+    assert reads == [(28, None), (28, None), (7, None)]
+
+
+def test_a_report_that_could_not_be_read_is_tried_again():
+    tries = []
+
+    def read(days: int, currency: str | None) -> Report:
+        tries.append(days)
+        if len(tries) == 1:
+            raise LedgerError("ledger: must be there; found nothing")
+        return report()
+
+    recent = Recent(read)
+
+    with pytest.raises(LedgerError):
+        recent(28, None)
+    assert recent(28, None).shop == "fenmark"
 
 
 def test_the_static_files_are_small_enough_for_a_phone(pages: Client):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import contextlib
 import threading
 from datetime import timedelta
 from typing import Any
@@ -16,9 +16,11 @@ from fastapi import Depends
 
 from tidings.airflow.connections import AirflowConnections
 from tidings.airflow.folder import project_folder
+from tidings.errors import TidingsError
 from tidings.jobs.opening import open_project
 from tidings.measure.figures import Report
 from tidings.web.dashboard import dashboard_app, versions
+from tidings.web.dashboard_recent import Recent
 
 _PATH = "/campaigns"
 
@@ -33,14 +35,20 @@ def read_report(days: int, currency: str | None) -> Report:
         return report.run(opened, first=first, currency=currency, now=now)
 
 
+recent = Recent(read_report)
 _warmed = threading.Event()
 
 
 def warm_up() -> None:
-    """Import what a report needs beside the first request, the icon's, so that the first page does not wait for it."""
+    """Read the usual report beside the first request, the icon's, so that whoever opens the page finds it ready."""
     if not _warmed.is_set():
         _warmed.set()
-        threading.Thread(target=importlib.import_module, args=("tidings.jobs.report",), daemon=True).start()
+        threading.Thread(target=_read_ahead, daemon=True).start()
+
+
+def _read_ahead() -> None:
+    with contextlib.suppress(TidingsError):
+        recent(28, None)
 
 
 def _prefix() -> str:
@@ -81,7 +89,7 @@ class TidingsPlugin(AirflowPlugin):
     fastapi_apps = [  # noqa: RUF012
         {
             "app": dashboard_app(
-                read_report,
+                recent,
                 guards=[
                     Depends(requires_authenticated()),
                     Depends(requires_access_view(AccessView.PLUGINS)),
