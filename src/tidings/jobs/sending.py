@@ -122,42 +122,90 @@ class Exchange:
     async def carry(
         self, ready: Sequence[Ready], token: str, clock: Callable[[], datetime], stop: Callable[[], bool]
     ) -> list[str]:
-        """Move a batch through, window by window; return the ids that were not begun (a stop, or a halted channel).
+        """Move a batch through; return the ids that were not begun (a stop, or a halted channel).
 
-        The outcomes of one window are recorded while the next is sent, so at most two windows are unrecorded.
+        Half a window is begun whenever there is room for it, so that the commits of one half hide behind the
+        answers to the other. At most one window is in flight, and two are unrecorded.
         """
+        flight = _Flight(self, token, clock)
         left: list[str] = []
-        recording: asyncio.Task[None] | None = None
+        half = max(1, self.window // 2)
         try:
-            for at in range(0, len(ready), self.window):
-                some = ready[at : at + self.window]
+            for at in range(0, len(ready), half):
+                await flight.room_for(half)
+                some = ready[at : at + half]
                 going = [] if stop() else [one for one in some if one.intent.channel not in self.halts.reasons]
                 kept = {one.intent.id for one in going}
                 left.extend(one.intent.id for one in some if one.intent.id not in kept)
-                outcomes = await self._window(going, token, clock) if going else []
-                # These are recorded also when those before them could not be.
-                before, recording = recording, asyncio.create_task(self._record(outcomes)) if outcomes else None
-                if before is not None:
-                    await before
+                if going:
+                    await flight.begin(going)
         finally:
-            if recording is not None:
-                await recording
+            await flight.land()
         return left
 
-    async def _window(self, some: Sequence[Ready], token: str, clock: Callable[[], datetime]) -> list[Outcome]:
-        latest = time.monotonic() + self.grace
-        granted = await self.begin(some)
-        going = [one for one in some if one.intent.id in granted.sending]
-        now = clock()
-        if time.monotonic() > latest:
-            # Nothing has left yet, and the lease that covered it may be over: this process was asleep.
-            return [Outcome(one.intent.id, token, "retry", reason="asleep", retry_at=now) for one in going]
-        outcomes = await asyncio.gather(
-            *(offer(self.providers[Channel(one.intent.channel)], one, token, now, self.limit) for one in going)
-        )
-        for one, outcome in zip(going, outcomes, strict=True):
-            self.halts.saw(Channel(one.intent.channel), outcome)
-        return outcomes
 
-    async def _record(self, outcomes: Sequence[Outcome]) -> None:
-        await self.record(outcomes)
+class _Flight:
+    """The messages of one batch between the commit of `sending` and the commit of what became of them."""
+
+    def __init__(self, exchange: Exchange, token: str, clock: Callable[[], datetime]) -> None:
+        self._exchange, self._token, self._clock = exchange, token, clock
+        self._flying: set[asyncio.Task[None]] = set()
+        self._landed: list[Outcome] = []
+        self._recording: asyncio.Task[None] | None = None
+        self._came = asyncio.Event()
+
+    async def room_for(self, more: int) -> None:
+        """Wait until so many more fit into the window; meanwhile record what has come back."""
+        window = self._exchange.window
+        while True:
+            if len(self._landed) >= more or (self._landed and not self._flying):
+                await self._record()
+            if not self._flying or len(self._flying) + more <= window:
+                return
+            self._came.clear()
+            await self._came.wait()
+
+    async def begin(self, some: Sequence[Ready]) -> None:
+        """Commit `sending` for these, and set off those that were granted."""
+        latest = time.monotonic() + self._exchange.grace
+        granted = await self._exchange.begin(some)
+        now = self._clock()
+        asleep = time.monotonic() > latest
+        for one in some:
+            if one.intent.id not in granted.sending:
+                continue
+            if asleep:
+                # Nothing has left yet, and the lease that covered it may be over: this process was asleep.
+                self._landed.append(Outcome(one.intent.id, self._token, "retry", reason="asleep", retry_at=now))
+                continue
+            task = asyncio.create_task(self._fly(one, now))
+            self._flying.add(task)
+            task.add_done_callback(self._came_back)
+
+    async def land(self) -> None:
+        """Wait for every answer and for the commit of every outcome, whatever has gone wrong meanwhile."""
+        while self._flying:
+            await asyncio.wait(self._flying)
+        try:
+            if self._landed:
+                await self._record()
+        finally:
+            if self._recording is not None:
+                await self._recording
+
+    async def _fly(self, one: Ready, now: datetime) -> None:
+        exchange, channel = self._exchange, Channel(one.intent.channel)
+        outcome = await offer(exchange.providers[channel], one, self._token, now, exchange.limit)
+        exchange.halts.saw(channel, outcome)
+        self._landed.append(outcome)
+
+    def _came_back(self, task: asyncio.Task[None]) -> None:
+        self._flying.discard(task)
+        self._came.set()
+
+    async def _record(self) -> None:
+        """Have what has landed recorded in the background; these also when those before them could not be."""
+        outcomes, self._landed = self._landed, []
+        before, self._recording = self._recording, asyncio.ensure_future(self._exchange.record(outcomes))
+        if before is not None:
+            await before

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -39,6 +41,8 @@ class Ledger:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        # SQLite has one writer. Threads that queue here go on at once; those that SQLite lets retry sleep longer.
+        self._turn = threading.RLock() if engine.dialect.name == "sqlite" else contextlib.nullcontext()
 
     @classmethod
     def open(cls, url: str, *, check: bool = True) -> Ledger:
@@ -75,6 +79,7 @@ class Ledger:
         is what counting caps after locking the contacts relies on.
         """
         with (
+            self._turn,
             _translated(self._engine.url),
             self._engine.connect() as conn,
             conn.execution_options(**{_WRITES: True}).begin(),
