@@ -153,10 +153,14 @@ def _windows(opened: Opened, known: Collection[str]) -> Windows:
 
 def _credit_orders(opened: Opened, scope: _Scope, tally: _Tally) -> None:
     """Credit every order in scope, a batch at a time."""
+    with opened.ledger.reading() as conn:
+        first = results.first_engagement(conn) or scope.now
     stream = orders.sales(opened.shop, scope.orders_since, scope.now)
     while batch := list(islice(stream, BATCH)):
         tally.counts["orders"] += len(batch)
-        facts = _facts(opened, batch, scope, tally)
+        worth = _counted_into_days(batch, scope, tally)
+        # Whose an order was does not matter before there was anything to credit it to.
+        facts = _facts(opened, [one for one in worth if one[0].ordered_at > first])
         with opened.ledger.reading() as conn:
             ids = {person for order in facts for person in order.people}
             since = min((order.ordered_at for order in facts), default=scope.now) - scope.longest
@@ -170,34 +174,38 @@ def _credit_orders(opened: Opened, scope: _Scope, tally: _Tally) -> None:
             tally.attributed[credit.currency] += credit.net
 
 
-def _facts(opened: Opened, batch: Sequence[Sale], scope: _Scope, tally: _Tally) -> list[OrderFacts]:
-    """Return a batch's orders with everybody they may belong to, and count them into their day."""
-    held = orders.holders(opened.shop, (sale.email for sale in batch if sale.email))
-    named = {sale.customer_id for sale in batch if sale.customer_id}
-    canonical = people.canonical_ids(opened.shop, named.union(*held.values()))
-    every_id: dict[str, list[str]] = defaultdict(list)
-    for one, person in sorted(canonical.items()):
-        every_id[person].append(one)
-    facts = []
+def _counted_into_days(batch: Sequence[Sale], scope: _Scope, tally: _Tally) -> list[tuple[Sale, str, int]]:
+    """Count a batch into the shop's days; return each order with its currency and what is left of it."""
+    worth = []
     for sale in batch:
         currency = sale.currency or scope.currency
         if currency is None:
             tally.counts["no_currency"] += 1
             continue
         net = net_amount(sale.total, sale.refunded, undone=sale.undone)
-        _count_into_day(tally, sale, currency, net, scope.zone)
+        day = tally.days[day_start(sale.ordered_at, scope.zone), currency]
+        day[0] += net > 0
+        day[1] += max(0, sale.total)
+        day[2] += net
+        tally.revenue[currency] += net
+        worth.append((sale, currency, net))
+    return worth
+
+
+def _facts(opened: Opened, worth: Sequence[tuple[Sale, str, int]]) -> list[OrderFacts]:
+    """Return orders with everybody they may belong to."""
+    held = orders.holders(opened.shop, (sale.order_id for sale, _, _ in worth if sale.email))
+    named = {sale.customer_id for sale, _, _ in worth if sale.customer_id}
+    canonical = people.canonical_ids(opened.shop, named.union(*held.values()))
+    every_id: dict[str, list[str]] = defaultdict(list)
+    for one, person in sorted(canonical.items()):
+        every_id[person].append(one)
+    facts = []
+    for sale, currency, net in worth:
         owners = {canonical[one] for one in held.get(sale.email or "", set()) | {sale.customer_id or ""} if one}
         whose = tuple(one for person in sorted(owners) for one in every_id[person])
         facts.append(OrderFacts(sale.order_id, whose, sale.ordered_at, currency, max(0, sale.total), net))
     return facts
-
-
-def _count_into_day(tally: _Tally, sale: Sale, currency: str, net: int, zone: str) -> None:
-    day = tally.days[day_start(sale.ordered_at, zone), currency]
-    day[0] += net > 0
-    day[1] += max(0, sale.total)
-    day[2] += net
-    tally.revenue[currency] += net
 
 
 def _sum_up_people(opened: Opened, scope: _Scope, tally: _Tally) -> None:
@@ -256,7 +264,7 @@ def _purchases(
     """Return what each person bought since a moment, every order once, under any id or address of theirs."""
     addresses = orders.addresses(opened.shop, owner)
     found: dict[str, dict[str, Purchase]] = defaultdict(dict)
-    for sale in orders.sales_of(opened.shop, owner.keys(), addresses.keys(), since, scope.now):
+    for sale in orders.sales_of(opened.shop, owner.keys(), since, scope.now):
         currency = sale.currency or scope.currency
         if currency is None:
             continue

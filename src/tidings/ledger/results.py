@@ -33,6 +33,7 @@ __all__ = [
     "exposures",
     "exposures_by_person",
     "exposures_of",
+    "first_engagement",
     "funnel",
     "last_run",
     "outcome_lines",
@@ -190,6 +191,11 @@ def touches_of(conn: Connection, people: Collection[str], *, since: datetime, un
         Touch(id_, campaign, customer, channel, variant, sent_at, first_delivery, first_click, ())
         for id_, campaign, customer, channel, variant, sent_at, first_delivery, first_click in conn.execute(query)
     ]
+
+
+def first_engagement(conn: Connection) -> datetime | None:
+    """Return when anybody first did anything about a message: an order before that has no touch."""
+    return conn.scalar(select(func.min(engagements.c.at, type_=TIME)))
 
 
 def exposures(conn: Connection, campaign: str, *, batch: int = BATCH) -> Iterator[Exposure]:

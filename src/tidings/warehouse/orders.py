@@ -44,35 +44,43 @@ def sales(shop: Shop, since: datetime, until: datetime) -> Iterator[Sale]:
     return _sales(shop, since, until)
 
 
-def sales_of(
-    shop: Shop, ids: Collection[str], addresses: Collection[str], since: datetime, until: datetime
-) -> Iterator[Sale]:
-    """Stream the orders under any of these ids or (lower-case) e-mail addresses; one under both comes twice."""
+def sales_of(shop: Shop, ids: Collection[str], since: datetime, until: datetime) -> Iterator[Sale]:
+    """Stream the orders under any of these ids or under these customers' e-mail addresses; some may come twice."""
     orders = shop.tables["orders"]
-    if shop.tables.has("orders", "customer_id"):
-        for some in _portions(ids):
+    by_id, by_address = shop.tables.has("orders", "customer_id"), _addressed(shop)
+    for some in _portions(ids):
+        if by_id:
             yield from _sales(shop, since, until, orders.c.customer_id.in_(some))
-    if shop.tables.has("orders", "email"):
-        for some in _portions(addresses):
-            yield from _sales(shop, since, until, _plain(orders.c.email).in_(some))
+        if by_address:
+            # A subquery becomes a hash join; thousands of addresses in the statement would be compared one by one.
+            customers = shop.tables["customers"]
+            theirs = select(_plain(customers.c.email)).where(customers.c.customer_id.in_(some))
+            yield from _sales(shop, since, until, _plain(orders.c.email).in_(theirs))
 
 
-def holders(shop: Shop, addresses: Iterable[str]) -> dict[str, set[str]]:
-    """Return which customers have each of these (lower-case) e-mail addresses; several may share one."""
+def holders(shop: Shop, order_ids: Iterable[str]) -> dict[str, set[str]]:
+    """Return which customers have the (lower-case) e-mail addresses of these orders; several may share one."""
     found: dict[str, set[str]] = defaultdict(set)
-    if shop.tables.has("customers", "email"):
-        customers = shop.tables["customers"]
-        for some in _portions(addresses):
-            address = _plain(customers.c.email)
-            for row in shop.stream(select(customers.c.customer_id, address.label("address")).where(address.in_(some))):
-                found[row.address].add(row.customer_id)
+    if _addressed(shop):
+        customers, orders = shop.tables["customers"], shop.tables["orders"]
+        address = _plain(customers.c.email)
+        for some in _portions(order_ids):
+            given = select(_plain(orders.c.email)).where(orders.c.order_id.in_(some))
+            query = select(customers.c.customer_id, address.label("address")).where(address.in_(given))
+            for row in shop.stream(query):
+                if row.address:
+                    found[row.address].add(row.customer_id)
     return dict(found)
+
+
+def _addressed(shop: Shop) -> bool:
+    return shop.tables.has("customers", "email") and shop.tables.has("orders", "email")
 
 
 def addresses(shop: Shop, ids: Iterable[str]) -> dict[str, set[str]]:
     """Return the e-mail addresses of these customers, in lower case, with who has them."""
     found: dict[str, set[str]] = defaultdict(set)
-    if shop.tables.has("customers", "email") and shop.tables.has("orders", "email"):
+    if _addressed(shop):
         customers = shop.tables["customers"]
         for some in _portions(ids):
             query = select(customers.c.customer_id, _plain(customers.c.email).label("address"))
