@@ -195,7 +195,8 @@ def touches_of(conn: Connection, people: Collection[str], *, since: datetime, un
 
 def first_engagement(conn: Connection) -> datetime | None:
     """Return when anybody first did anything about a message: an order before that has no touch."""
-    return conn.scalar(select(func.min(engagements.c.at, type_=TIME)))
+    at: datetime | None = conn.scalar(select(func.min(engagements.c.at, type_=TIME)))
+    return at
 
 
 def exposures(conn: Connection, campaign: str, *, batch: int = BATCH) -> Iterator[Exposure]:
