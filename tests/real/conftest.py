@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,10 @@ from tidings.warehouse.mapping import Mapping, parse
 from tidings.warehouse.reader import Warehouse, open_shop
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+from real_shop import Lived, live  # noqa: E402
+
 _TYPES = {"BIGINT": "bigint", "DOUBLE": "double precision"}
 
 
@@ -42,19 +48,35 @@ def quoted(name: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def _real(shared: Path, new_postgres: Callable[[], str]) -> Iterator[Callable[[str, str], Warehouse]]:
+def loaded(shared: Path, new_postgres: Callable[[], str]) -> Callable[[str], str]:
+    """Call it with a mapping's name for the URL of a PostgreSQL database that holds its rows."""
+    urls: dict[str, str] = {}
+
+    def load(name: str) -> str:
+        if name not in urls:
+            urls[name] = new_postgres()
+            copied(Mapping.model_validate(content(name)), shared / "data", urls[name])
+        return urls[name]
+
+    return load
+
+
+def content(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = parse((HERE / f"{name}.yaml").read_text(encoding="utf-8"))
+    return found
+
+
+@pytest.fixture(scope="session")
+def _real(shared: Path, loaded: Callable[[str], str]) -> Iterator[Callable[[str, str], Warehouse]]:
     opened: dict[tuple[str, str], Warehouse] = {}
 
     def open_real(name: str, kind: str) -> Warehouse:
         if (name, kind) not in opened:
-            content: dict[str, Any] = parse((HERE / f"{name}.yaml").read_text(encoding="utf-8"))
-            mapping, url = Mapping.model_validate(content), None
+            given, url = content(name), None
             if kind == "postgresql":
-                url = new_postgres()
-                copied(mapping, shared / "data", url)
-                content["database"] = {"kind": "postgresql", "connection": "warehouse"}
-                mapping = Mapping.model_validate(content)
-            opened[name, kind] = open_shop(mapping, shared / "data", url)
+                url = loaded(name)
+                given["database"] = {"kind": "postgresql", "connection": "warehouse"}
+            opened[name, kind] = open_shop(Mapping.model_validate(given), shared / "data", url)
         return opened[name, kind]
 
     yield open_real
@@ -77,3 +99,24 @@ def rees46(_real: Callable[[str, str], Warehouse], kind: str) -> Warehouse:
 def online_retail(_real: Callable[[str, str], Warehouse], kind: str) -> Warehouse:
     """Online Retail II, 2009-2010: a wholesaler's invoices."""
     return _real("online_retail", kind)
+
+
+@pytest.fixture(scope="session")
+def lived(
+    shared: Path,
+    loaded: Callable[[str], str],
+    new_postgres: Callable[[], str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[[str, str], Lived]]:
+    """Call it for a real shop whose whole job was done once, by name and kind of its databases."""
+    done: dict[tuple[str, str], Lived] = {}
+    with ExitStack() as stack:
+
+        def do(name: str, kind: str) -> Lived:
+            if (name, kind) not in done:
+                urls = (loaded(name), new_postgres()) if kind == "postgresql" else None
+                folder = tmp_path_factory.mktemp(f"{name}-{kind}")
+                done[name, kind] = stack.enter_context(live(name, folder, shared / "data", urls))
+            return done[name, kind]
+
+        yield do

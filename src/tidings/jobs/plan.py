@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -142,7 +143,7 @@ def _audience_to_approve(
 
 def _write(opened: Opened, campaign: Campaign, window: Window, space: Space, now: datetime) -> PlanCounts:
     plan = campaign_plan(campaign, opened.settings, opened.secrets.pepper, space)
-    run_id = uuid.uuid4().hex
+    run_id, began = uuid.uuid4().hex, time.monotonic()
     counts: Counter[str] = Counter()
     skipped: Counter[str] = Counter()
     with opened.ledger.writing() as conn:
@@ -175,7 +176,8 @@ def _write(opened: Opened, campaign: Campaign, window: Window, space: Space, now
         expired=counts["expired"],
     )
     with opened.ledger.writing() as conn:
-        planning.end_run(conn, run_id, _counters(told), now=opened.ledger.now())
+        ended_at = now + timedelta(seconds=time.monotonic() - began)  # in the run's own time, simulated or not
+        planning.end_run(conn, run_id, _counters(told), now=ended_at)
         digest = campaign.detect_hash()
         planning.save_state(conn, CampaignState(campaign.id, space, window.end, digest, digest, None))
     log.info(
