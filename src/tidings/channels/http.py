@@ -1,4 +1,4 @@
-"""One pooled HTTP session per provider; what breaks on the way is Retry (nothing left us) or Unknown (it may have)."""
+"""A pool of connections per provider; what breaks on the way is Retry (nothing left us) or Unknown (it may have)."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 
-import aiohttp
-
+from tidings.channels.wire import Lost, Place, Wire
 from tidings.errors import Retry, Unknown
 
-# An answer longer than this is cut: error envelopes are a few hundred bytes.
-ANSWER_LIMIT = 64 * 1024
+# Idle connections are given up before a usual load balancer (60 s) does, or a request meets a closed one.
+_IDLE = 30.0
 _EMAIL = re.compile(r"[^\s@<>\"',;:()\[\]]+@[^\s@<>\"',;()\[\]]+")
 _PHONE = re.compile(r"\+?\d(?:[ \-()]{0,3}\d){6,}")
 
@@ -62,76 +61,68 @@ class Answer:
 
 
 class Pool:
-    """Keep-alive connections to one provider, at most ``connections`` at once, opened when first used."""
+    """Keep-alive connections to one provider, at most ``connections`` at once, opened when first used.
+
+    A whole client library would cost as much per message as rendering it does (docs/performance.md); a provider's
+    API needs one kind of request, and of that we want to know exactly whether it left.
+    """
 
     def __init__(self, base_url: str, *, connections: int = 100, limits: TimeLimits | None = None) -> None:
         if not base_url.startswith(("https://", "http://")):
             raise ValueError(f'a provider address must begin with https:// or http://; found "{base_url}"')
-        self.base_url = base_url.rstrip("/")
         self.connections = connections
         self.limits = limits or TimeLimits()
-        self._session: aiohttp.ClientSession | None = None
+        self._place = Place.of(base_url)
+        self._idle: list[Wire] = []
         self._slots: asyncio.Semaphore | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def post(
-        self,
-        path: str,
-        body: bytes,
-        headers: Mapping[str, str],
-    ) -> Answer:
+    async def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """Post and return the answer, whatever its status. Raises ``Retry`` or ``Unknown`` when there is none.
 
         A cancelled request closes its connection; whether it was taken is then unknown to the caller as well.
         """
-        session, slots = self._open()
-        # The slots keep waiting for a connection out of the connector, where a time-out before anything was sent
-        # and one after cannot be told apart.
-        async with slots:
+        request = b"%b%d\r\n\r\n%b" % (self._place.head(path, headers), len(body), body)
+        async with self._open():
+            wire = await self._wire()
             try:
-                return await self._exchange(session, path, body, headers)
-            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as never_connected:
-                raise Retry(f"no connection: {type(never_connected).__name__}") from None
-            except (aiohttp.ClientError, OSError, TimeoutError) as lost:
+                reply = await wire.ask(request, silence=self.limits.read, whole=self.limits.whole)
+            except (Lost, OSError, TimeoutError) as lost:
                 raise Unknown(f"no answer: {type(lost).__name__}") from None
+            self._give_back(wire)
+        return Answer(reply.status, reply.headers, reply.body)
 
     async def close(self) -> None:
         """Give the connections back; a later post opens new ones."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        idle, self._idle = self._idle, []
+        for wire in idle:
+            wire.close()
+        # A connection says goodbye in the next turns of the loop.
+        await asyncio.sleep(0)
 
-    async def _exchange(
-        self, session: aiohttp.ClientSession, path: str, body: bytes, headers: Mapping[str, str]
-    ) -> Answer:
-        url = self.base_url + path
-        async with session.post(url, data=body, headers=headers, allow_redirects=False) as response:
-            return Answer(response.status, response.headers, await _beginning(response.content))
+    async def _wire(self) -> Wire:
+        """Return a connection that can carry a request, the one used last or a new one."""
+        oldest = asyncio.get_running_loop().time() - _IDLE
+        while self._idle:
+            wire = self._idle.pop()
+            if wire.open and wire.idle_since > oldest:
+                return wire
+            wire.close()
+        try:
+            async with asyncio.timeout(self.limits.connect):
+                return await Wire.connect(self._place)
+        except (OSError, TimeoutError, UnicodeError) as never_connected:
+            raise Retry(f"no connection: {type(never_connected).__name__}") from None
 
-    def _open(self) -> tuple[aiohttp.ClientSession, asyncio.Semaphore]:
+    def _give_back(self, wire: Wire) -> None:
+        if wire.open:
+            wire.idle_since = asyncio.get_running_loop().time()
+            self._idle.append(wire)
+        else:
+            wire.close()
+
+    def _open(self) -> asyncio.Semaphore:
         loop = asyncio.get_running_loop()
-        if self._session is None or self._session.closed or self._slots is None or self._loop is not loop:
-            # Idle connections are given up before a usual load balancer (60 s) does, or a request meets a closed one.
-            connector = aiohttp.TCPConnector(limit=self.connections, ttl_dns_cache=300, keepalive_timeout=30)
-            times = aiohttp.ClientTimeout(
-                total=self.limits.whole, connect=self.limits.connect, sock_read=self.limits.read
-            )
-            self._session = aiohttp.ClientSession(
-                connector=connector, timeout=times, headers={"User-Agent": "tidings"},
-                cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=True,
-            )  # fmt: skip
-            self._slots = asyncio.Semaphore(self.connections)
-            self._loop = loop
-        return self._session, self._slots
-
-
-async def _beginning(content: aiohttp.StreamReader) -> bytes:
-    found = bytearray()
-    try:
-        async for chunk in content.iter_any():
-            found += chunk
-            if len(found) >= ANSWER_LIMIT:
-                break
-    except (aiohttp.ClientError, OSError, TimeoutError):
-        return b""  # the status line and the headers still count
-    return bytes(found)
+        if self._slots is None or self._loop is not loop:
+            self._slots, self._loop, self._idle = asyncio.Semaphore(self.connections), loop, []
+        return self._slots
