@@ -109,7 +109,7 @@ def test_the_click_stream_is_dirty_in_small_shares(sql, dirt, query):
     [
         (
             "cart abandonment",
-            7,
+            3,
             0,
             """SELECT date_trunc('day', t) AS day, count(*) FROM (
                    SELECT basket, max(account_no) AS who, max(ts) AS t FROM clickstream
@@ -119,7 +119,7 @@ def test_the_click_stream_is_dirty_in_small_shares(sql, dirt, query):
         ),
         (
             "browse abandonment",
-            8,
+            4,
             0,
             """SELECT date_trunc('day', min_ts) AS day, count(*) FROM (
                    SELECT account_no, style, visit, min(ts) AS min_ts FROM clickstream

@@ -78,12 +78,12 @@ def orders(intents: Intents, people: People, book: PriceBook, until: int, seed: 
     oldest_first = np.argsort(intents.at, kind="stable")
     customer, at = intents.customer[oldest_first], intents.at[oldest_first]
     count = len(customer)
-    lines = random.choice([1, 2, 3], size=count, p=[0.62, 0.27, 0.11])
+    lines = random.choice([1, 2, 3], size=count, p=[0.8, 0.15, 0.05])
     line_order = np.repeat(np.arange(count), lines)
     line_sku = one_sku(book.goods, pick(book.goods.weight, len(line_order), random), random)
     first = np.concatenate([[0], np.cumsum(lines)[:-1]]) if count else np.zeros(0, dtype=np.int64)
     line_sku[first] = intents.sku[oldest_first]
-    quantity = random.choice([1, 2, 4], size=len(line_order), p=[0.8, 0.16, 0.04])
+    quantity = random.choice([1, 2, 4], size=len(line_order), p=[0.92, 0.07, 0.01])
     amount = book.at(line_sku, people.market[customer[line_order]], at[line_order]) * quantity
     status = random.choice([COMPLETED, CANCELLED, FAILED], size=count, p=[0.955, 0.03, 0.015])
     # What was ordered in the last days is still on its way.

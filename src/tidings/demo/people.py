@@ -53,7 +53,7 @@ def _phones(template: str, count: int, random: np.random.Generator) -> list[str]
 def _ages(count: int, random: np.random.Generator) -> Floats:
     """Days since the last order before the frame. The spring collection brought a wave, so that lapses of three to
     five months come in every day of the frame, and steadily."""
-    stretch = random.choice(4, size=count, p=[0.26, 0.18, 0.36, 0.20])
+    stretch = random.choice(4, size=count, p=[0.25, 0.23, 0.27, 0.25])
     low, high = np.array([0, 28, 85, 180])[stretch], np.array([0, 85, 180, 364])[stretch]
     age: Floats = low + (high - low) * random.random(count)
     age[stretch == 0] = -1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,8 +22,9 @@ from tidings.jobs import dispatch, plan
 from tidings.jobs.opening import Opened
 
 HOUR = timedelta(hours=1)
-# A shop on four continents has something to do in every hour; a look at every sixth tells the story in a minute or two.
-PACE = timedelta(hours=6)
+# A shop on four continents has something to do in every hour; three looks a day tell the story in a minute or two,
+# and every customer's own day has one of them.
+PACE = timedelta(hours=8)
 # Prices and deliveries change a few times a day, so these look at every second tick only.
 _SELDOM = ("price_drop", "back_in_stock")
 _LONG = timedelta(minutes=10)
@@ -42,13 +44,14 @@ class Replayed:
 
 @dataclass(slots=True)
 class Past:
-    """Everything a replay needs, opened by the caller. ``pace`` is how far the clock jumps, whole hours."""
+    """Everything a replay needs, opened by the caller. ``pace`` is how far the clock jumps; ``stop`` ends it early."""
 
     opened: Opened
     shoppers: Shoppers
     mailroom: Mailroom
     till: Till
     pace: timedelta = PACE
+    stop: threading.Event = field(default_factory=threading.Event)
     _deeds: list[tuple[int, int, Deed]] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=count)
     _planned: dict[str, datetime] = field(default_factory=dict)
@@ -79,7 +82,9 @@ class Past:
             done.plans += 1
         if dispatch.due(self.opened, now=at):
             self.mailroom.set_clock(at)
-            dispatch.run(self.opened, now=at, budget=_LONG)
+            dispatch.run(self.opened, now=at, budget=_LONG, stop=self.stop)
+            if self.stop.is_set():  # a TERM signal that came while the lane was listening for it
+                raise KeyboardInterrupt
             self._answer(done)
             worked = True
         if worked or due:

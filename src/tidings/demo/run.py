@@ -89,7 +89,10 @@ class Demo:
         with open_project(self.folder, EnvConnections(env)) as opened, self.console.status("replaying") as status:
 
             def told(at: datetime, done: Replayed) -> None:
-                status.update(f"replaying {at:%-d %B %H:%M}, {sum(done.sent.values()):,} messages sent")
+                progress = f"replaying {at:%-d %B}, {sum(done.sent.values()):,} messages sent"
+                status.update(progress)
+                if not self.console.is_terminal and done.ticks % 20 == 0:
+                    self.say(progress)
 
             past = Past(opened, Shoppers(shop), mailroom, till)
             done = past.live_through(now - timedelta(days=28) + past.pace, now, told=told)

@@ -11,7 +11,7 @@ from tidings.demo.price_book import PriceBook
 from tidings.demo.streams import DAY, HOUR, MINUTE, Floats, Frame, Ints, stream
 from tidings.demo.visits import Events, Intents, one_sku, pick
 
-_OUTAGES = 60
+_OUTAGES = 42
 _ASKING_PER_OUTAGE = 12
 
 

@@ -30,11 +30,11 @@ class Effect:
 
 
 EFFECTS: Mapping[str, Effect] = {
-    "cart_abandonment": Effect(0.24, 4 * HOUR),
-    "browse_abandonment": Effect(0.18, 9 * HOUR),
-    "price_drop": Effect(0.20, 6 * HOUR),
-    "back_in_stock": Effect(0.26, 5 * HOUR),
-    "win_back": Effect(0.18, 12 * HOUR),
+    "cart_abandonment": Effect(0.28, 4 * HOUR),
+    "browse_abandonment": Effect(0.22, 9 * HOUR),
+    "price_drop": Effect(0.24, 6 * HOUR),
+    "back_in_stock": Effect(0.28, 5 * HOUR),
+    "win_back": Effect(0.22, 12 * HOUR),
 }
 
 

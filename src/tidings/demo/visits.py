@@ -13,7 +13,7 @@ from tidings.demo.streams import DAY, HOUR, MINUTE, Flags, Floats, Frame, Ints, 
 
 VIEWED, ADDED, REMOVED, CHECKOUT = range(4)
 _GLANCE, _LOOK, _CART = range(3)
-_VISITS_PER_CUSTOMER_AND_DAY = 0.042
+_VISITS_PER_CUSTOMER_AND_DAY = 0.027
 _STEPS = 10
 # Local hours at which people shop, as weights from midnight on.
 _HOURS = np.array([2, 1, 1, 1, 1, 2, 4, 7, 8, 8, 9, 10, 12, 11, 9, 9, 10, 12, 14, 17, 19, 18, 12, 6], dtype=float)
