@@ -56,12 +56,10 @@ class Airflow:
 
     def full_cycle(self, seconds: float) -> dict[str, str]:
         """Let the DAGs run: every campaign looks, what is due is sent, the results are measured. Return the states."""
-        self.api.unpause(_CAMPAIGNS)
-        states = self.api.run(_CAMPAIGNS, seconds)
-        self.api.unpause(("dispatch",))
-        states |= self.api.run(("dispatch",), seconds)
-        self.api.unpause(("measure",))
-        return states | self.api.run(("measure",), seconds)
+        states: dict[str, str] = {}
+        for together in (_CAMPAIGNS, ("dispatch",), ("measure",)):
+            states |= self.api.run(together, seconds)
+        return states
 
     def _settings(self, home: Path, passwords: Path) -> dict[str, str]:
         """Return Airflow's settings as environment variables; no file of the user's is read or written."""

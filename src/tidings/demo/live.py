@@ -40,11 +40,11 @@ _EVERY = 3.0
 _RELEASED = "live.parquet"
 _READY = """
 SELECT * EXCLUDE (_known) FROM (
-    SELECT * FROM pending WHERE _known <= (SELECT at FROM moment) ORDER BY ALL
+    SELECT * FROM pending WHERE _known <= (SELECT now FROM moment) ORDER BY ALL
 )
 """
 _LOADED = """
-SELECT source, make_timestamptz((SELECT at FROM moment) * 1000000) AS finished_at FROM sources
+SELECT source, make_timestamptz((SELECT now FROM moment) * 1000000) AS finished_at FROM sources
 """
 
 
@@ -84,7 +84,7 @@ class Releases:
         con = duckdb.connect(config={"threads": 1})
         try:
             con.execute("SET timezone = 'UTC'")
-            con.execute("CREATE TABLE moment AS SELECT ?::BIGINT AS at", [moment])
+            con.execute("CREATE TABLE moment AS SELECT ?::BIGINT AS now", [moment])
             for path in sorted(self._pending.glob("*.parquet")):
                 con.read_parquet(str(path)).create_view("pending", replace=True)
                 ready = con.execute("SELECT count(*) FROM pending WHERE _known <= ?", [moment]).fetchone()

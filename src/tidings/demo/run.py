@@ -55,7 +55,7 @@ class Demo:
         lay_out(self.source, self.folder, ports)
         env = {**os.environ, **environment(self.folder), "TIDINGS_PROJECT": str(self.folder)}
         migrate.run(self.folder)
-        airflow = Airflow(self.folder, ports, secrets.token_urlsafe(24))
+        airflow = Airflow(self.folder, ports, secrets.token_urlsafe(64))
         with Services(self.folder / "logs") as services:
             # Airflow takes half a minute to start: it does so, all its DAGs at rest, while the past is replayed.
             airflow.start(services, env)
