@@ -109,9 +109,7 @@ def _untouched(value: Any) -> Any:
 
 
 Duration = Annotated[timedelta, BeforeValidator(duration), PlainSerializer(written)]
-PositiveDuration = Annotated[
-    timedelta, BeforeValidator(duration), AfterValidator(_positive), PlainSerializer(written)
-]
+PositiveDuration = Annotated[timedelta, BeforeValidator(duration), AfterValidator(_positive), PlainSerializer(written)]
 Share = Annotated[Fraction, BeforeValidator(share), PlainSerializer(_percent)]
 Amounts = Annotated[dict[str, int], BeforeValidator(amounts), PlainSerializer(_untouched)]
 ClockTime = Annotated[time, BeforeValidator(clock_time), PlainSerializer(lambda at: at.strftime("%H:%M"))]

@@ -64,7 +64,7 @@ def test_a_mistake_in_an_email_is_named(write: Write, body: str, complaint: str)
         (
             '<a href="{{ unsubscribe_url }}">Unsubscribe</a>',
             ["HTML part must link to unsubscribe_url", "text part must link"],
-        ),  # noqa: E501
+        ),
         (' lang="{{ language }}"', []),
     ],
     ids=["address", "unsubscribe", "language"],

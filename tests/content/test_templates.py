@@ -98,7 +98,7 @@ def test_the_html_and_the_text_part_carry_the_same_links(defaults: Library, cont
 def test_a_customers_words_stay_words(write: Write, context: Context) -> None:
     library = write(
         body='{{ customer.first_name }}<img alt="{{ customer.first_name }}" src="x">', sms="{{ customer.first_name }}"
-    )  # noqa: E501
+    )
     customer = Customer("c", first_name=HOSTILE)
 
     html = library.template("t/one", Channel.EMAIL).render(context(customer=customer)).html or ""
@@ -179,7 +179,7 @@ def test_an_error_names_the_file_it_stands_in_even_an_included_one(write: Write,
 def test_the_hash_changes_with_any_file_a_message_is_made_of(write: Write) -> None:
     first = write(body='{% include "_layouts/part.mjml" %}', _layouts__part_dot_mjml="a").template(
         "t/one", Channel.EMAIL
-    )  # noqa: E501
+    )
     same = write().template("t/one", Channel.EMAIL)
     other = write(_layouts__part_dot_mjml="b").template("t/one", Channel.EMAIL)
 
@@ -207,7 +207,7 @@ def test_an_sms_breaks_lines_only_at_empty_lines(write: Write, context: Context)
 
     assert (
         library.template("t/one", Channel.SMS).render(context()).text == 'Fenmark: your "cart"\nReply STOP to opt out'
-    )  # noqa: E501
+    )
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "t/../t/one", "_layouts/small", "t/one.mjml", ""])

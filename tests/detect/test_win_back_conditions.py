@@ -48,9 +48,7 @@ def test_a_customer_has_lapsed(shop, case):
     assert bool(lapsed(shop, *orders, **detect)) is expected
 
 
-@pytest.mark.parametrize(
-    ("amounts", "found"), [((1000, 3000), True), ((1000, 2999), False)], ids=["whole", "in part"]
-)
+@pytest.mark.parametrize(("amounts", "found"), [((1000, 3000), True), ((1000, 2999), False)], ids=["whole", "in part"])
 def test_an_order_paid_back_whole_does_not_count(shop, amounts, found):
     refunds = [{"order_id": "o10", "amount": amount, "refunded_at": NOW - timedelta(days=2)} for amount in amounts]
 

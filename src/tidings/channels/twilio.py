@@ -236,9 +236,7 @@ def inbound(form: Mapping[str, str]) -> Inbound | None:
     # Twilio names the kind itself where its own opt-out handling is on.
     told = form.get("OptOutType", "").strip().upper()
     word = told if told in ("STOP", "START", "HELP") else form.get("Body", "").strip().strip(".!\"'").upper()
-    wish = (
-        Wish.STOP if word in _STOP else Wish.START if word in _START else Wish.HELP if word in _HELP else Wish.OTHER
-    )
+    wish = Wish.STOP if word in _STOP else Wish.START if word in _START else Wish.HELP if word in _HELP else Wish.OTHER
     return Inbound(form.get("MessageSid", ""), sender, form.get("To", "").strip(), wish)
 
 

@@ -109,9 +109,7 @@ class Guarded(ImmutableSandboxedEnvironment):
 
     intercepted_binops = frozenset(("+", "*", "**", "%"))
 
-    def __init__(
-        self, *, autoescape: bool, filters: Mapping[str, Callable[..., Any]], views: tuple[type, ...]
-    ) -> None:
+    def __init__(self, *, autoescape: bool, filters: Mapping[str, Callable[..., Any]], views: tuple[type, ...]) -> None:
         super().__init__(
             autoescape=autoescape, undefined=StrictUndefined, finalize=_shown,
             keep_trailing_newline=True, cache_size=0,

@@ -122,7 +122,7 @@ def _unpacked(head: int, packed: bytes) -> str:
 @lru_cache(maxsize=65_536)
 def safe_url(url: str) -> str | None:
     """Return the URL if a message may lead there: https, or http on 127.0.0.1; no credentials, no odd characters."""
-    if not url or len(url) > 2000 or not url.isprintable() or any(c in url for c in " \\\"<>`{}|^"):
+    if not url or len(url) > 2000 or not url.isprintable() or any(c in url for c in ' \\"<>`{}|^'):
         return None
     try:
         parts = urlsplit(url)

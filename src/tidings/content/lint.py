@@ -121,9 +121,7 @@ def _told(error: TemplateError, fallback: str) -> Problem:
     return Problem(found[1], int(found[2]), rule, what or "it")
 
 
-def _tried(
-    library: Library, template: Template, sample: samples.Sample, variant: str | None
-) -> tuple[Rendered, Links]:
+def _tried(library: Library, template: Template, sample: samples.Sample, variant: str | None) -> tuple[Rendered, Links]:
     channel = template.channel.value
     signer = Signer({"x": b"only for trial renders, never sent"})
     links = Links(signer, _PUBLIC, "TrialTrialTrial0", utm=utm(channel, "trial", "trial"))

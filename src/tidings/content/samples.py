@@ -12,7 +12,7 @@ from tidings.model.entry import Entry, Item
 from tidings.model.people import Customer
 
 NOW = datetime(2026, 3, 12, 9, 30, tzinfo=UTC)
-HOSTILE = '<script>alert(1)</script>"\'><img src=x onerror=alert(1)>{{7*7}}{% raw %}'
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{7*7}}{% raw %}"
 
 
 @dataclass(frozen=True, slots=True)

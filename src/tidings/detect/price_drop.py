@@ -220,9 +220,7 @@ class PriceDrop(Trigger):
             if self._enough(seen, drop.price, key[1]) and self._enough(seen, now, key[1]):
                 yield self._entry(sku, look.customer_id, key, drop, (seen_at, seen, now))
 
-    def _entry(
-        self, sku: str, customer: str, key: Market, drop: Drop, seen: tuple[datetime, int, int]
-    ) -> Entry:
+    def _entry(self, sku: str, customer: str, key: Market, drop: Drop, seen: tuple[datetime, int, int]) -> Entry:
         seen_at, seen_price, now = seen
         market, currency = key
         facts = {"seen_price": str(seen_price), "price_now": str(now), "saving": str(seen_price - now),

@@ -55,7 +55,7 @@ def draft(
     name = due.template or (step.template_for(due.variant) if step else "")
     template = opened.library.template(name, channel)
     products = {
-        sku: product_facts(product)
+        sku: _shown(facts, product)
         for sku in {item.sku for item in due.entry.items} | ({due.entry.sku} if due.entry.sku else set())
         if (product := facts.product(due, sku)) is not None
     }
@@ -80,7 +80,7 @@ def draft(
     if needs_item and not context["items"]:
         raise TemplateError("none of its products is in the catalogue")
     rendered = template.render(context)
-    return Draft(rendered, tracking, links.unsubscribe_url, segments_of(rendered, channel))
+    return Draft(rendered, tracking, context["unsubscribe_url"], segments_of(rendered, channel))
 
 
 def segments_of(rendered: Rendered, channel: Channel) -> int | None:
@@ -109,6 +109,15 @@ def envelope(opened: Opened, message_id: str, channel: Channel, address: Address
         reply_to=reply_to,
         headers=headers,
     )
+
+
+def _shown(facts: Facts, product: Product) -> ProductFacts:
+    """Return a product as templates see it, made once for all messages of the batch that show it."""
+    # The batch holds the product, so its identity stands for it; comparing all its fields would cost more.
+    known = facts.shown.get(id(product))
+    if known is None:
+        known = facts.shown[id(product)] = product_facts(product)
+    return known
 
 
 def product_facts(product: Product) -> ProductFacts:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
+from tidings.content.context import ProductFacts
 from tidings.definitions import Campaign
 from tidings.jobs.opening import Opened
 from tidings.ledger import brakes
@@ -16,11 +17,21 @@ from tidings.ledger.dispatching import Due
 from tidings.model.message import SkipReason
 from tidings.model.people import Channel, Consent, Customer
 from tidings.plan.eligibility import Address, address
+from tidings.plan.timing import Hours, OpenHours
 from tidings.warehouse import catalogue, freshness, people
 from tidings.warehouse.catalogue import Product
 from tidings.warehouse.people import PlacedOrder
 
 _Fact = TypeVar("_Fact", Consent, PlacedOrder)
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """The zones a customer may be in, the hours open to a message there, and those hours as moments."""
+
+    zones: tuple[str, ...]
+    hours: Hours
+    moments: OpenHours
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +48,9 @@ class Facts:
     stale: Mapping[str, str] = field(default_factory=dict)  # campaign id -> source
     products: Mapping[tuple[str | None, str | None, str], Product] = field(default_factory=dict)
     brakes: Mapping[str, brakes.Brake] = field(default_factory=dict)
+    # Filled as it is asked for: few places and few steps make up a batch.
+    hours: dict[tuple[object, ...], Open] = field(default_factory=dict)
+    shown: dict[int, ProductFacts] = field(default_factory=dict)
 
     def product(self, due: Due, sku: str) -> Product | None:
         """Return a product as this message's market sees it."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from tidings.definitions import Campaign, Step
 from tidings.errors import TemplateError
 from tidings.jobs import campaigns as words
 from tidings.jobs.compose import draft, envelope
-from tidings.jobs.facts import Facts, deepened, gather, owners, with_products
+from tidings.jobs.facts import Facts, Open, deepened, gather, owners, with_products
 from tidings.jobs.opening import Opened
 from tidings.jobs.sending import Halts, Ready
 from tidings.jobs.suggest import Suggestions
@@ -33,7 +33,7 @@ from tidings.plan.recheck import (
 )
 from tidings.plan.rules import hours_for
 from tidings.plan.timing import Hours, open_hours
-from tidings.plan.zones import candidate_zones
+from tidings.plan.zones import Zones, candidate_zones
 
 Deferral = tuple[str, datetime, str | None]
 Ending = tuple[str, Status, str | None, str | None]
@@ -78,11 +78,12 @@ def pass_gates(
     """Ask everything once about a claim, and sort it. Renders what passed; writes nothing."""
     facts = gather(opened, claim.due, now)
     batch = Batch(claim.token, space)
+    asked_before: dict[str, DueFacts] = {}
 
     def passing(asked: Sequence[Due]) -> list[Due]:
         passed = []
         for due in asked:
-            decision = _decision(opened, due, campaigns.get(due.campaign), facts, space, halts)
+            decision = _decision(opened, due, campaigns.get(due.campaign), facts, space, halts, asked_before)
             if isinstance(decision, Pass):
                 passed.append(due)
             else:
@@ -103,7 +104,13 @@ def pass_gates(
 
 
 def _decision(
-    opened: Opened, due: Due, campaign: Campaign | None, facts: Facts, space: Space, halts: Halts
+    opened: Opened,
+    due: Due,
+    campaign: Campaign | None,
+    facts: Facts,
+    space: Space,
+    halts: Halts,
+    before: dict[str, DueFacts],
 ) -> Decision:
     customer = facts.customers.get(due.customer_id)
     address = facts.addresses.get((due.customer_id, due.channel))
@@ -114,7 +121,11 @@ def _decision(
     if Channel(due.channel) in halts.reasons:
         return Defer(facts.now + HALTED, SkipReason.PAUSED)
     assert address is not None
-    return decide(due_facts(opened, due, campaign, customer, address, facts, space))
+    known = before.get(due.id)
+    if known is None:
+        known = before[due.id] = due_facts(opened, due, campaign, customer, address, facts, space)
+        return decide(known)
+    return decide(replace(known, untrue=facts.untrue.get(due.entry_id), stale=facts.stale.get(due.campaign)))
 
 
 def due_facts(
@@ -131,10 +142,12 @@ def due_facts(
     step = campaign.step(due.step) if campaign else None
     transactional = step is not None and step.message_class == "transactional"
     purposes = step.purposes if step else ()
+    where = _hours(opened, due, campaign, customer, facts)
     return DueFacts(
         facts.now,
         due.expires_at,
-        *_hours(opened, due, campaign, customer),
+        where.zones,
+        where.hours,
         consented_since=consented_since(facts.consents.get(due.customer_id, ()), channel, purposes, facts.now),
         consent_exempt=transactional,
         paused=step is None or _paused(campaign, space),
@@ -151,16 +164,26 @@ def due_facts(
     )
 
 
-def _hours(opened: Opened, due: Due, campaign: Campaign | None, customer: Customer) -> tuple[tuple[str, ...], Hours]:
+def _hours(opened: Opened, due: Due, campaign: Campaign | None, customer: Customer, facts: Facts) -> Open:
     """Return the zones the customer may be in, and the hours that are open to this message there."""
-    settings, channel = opened.settings, Channel(due.channel)
+    brand = opened.settings.brand
+    zones = candidate_zones(customer, brand.zone, brand.country)
+    same = (due.campaign, due.step, due.channel, zones.zones, zones.country, zones.states)
+    known = facts.hours.get(same)
+    if known is None:
+        hours = _open_to(opened, due, campaign, zones)
+        known = facts.hours[same] = Open(zones.zones, hours, open_hours(zones.zones, hours))
+    return known
+
+
+def _open_to(opened: Opened, due: Due, campaign: Campaign | None, zones: Zones) -> Hours:
     step = campaign.step(due.step) if campaign else None
-    zones = candidate_zones(customer, settings.brand.zone, settings.brand.country)
     if step is not None and step.message_class == "transactional":
-        return zones.zones, Hours()
+        return Hours()
+    channel = Channel(due.channel)
     window = words.send_window(campaign) if campaign else None
-    quiet = words.quiet_hours(settings).get(channel)
-    return zones.zones, hours_for(channel, zones.country, zones.states, quiet, window)
+    quiet = words.quiet_hours(opened.settings).get(channel)
+    return hours_for(channel, zones.country, zones.states, quiet, window)
 
 
 def _paused(campaign: Campaign | None, space: Space) -> bool:
@@ -293,7 +316,7 @@ def _write(opened: Opened, due: Due, campaign: Campaign, facts: Facts, suggestio
         provider=provider_name(opened, due.channel, batch.space),
     )
     leaving = None if due.held_out else envelope(opened, due.id, channel, address, written)
-    hours = open_hours(*_hours(opened, due, campaign, customer))
+    hours = _hours(opened, due, campaign, customer, facts).moments
     batch.ready.append(Ready(intent, leaving, due.campaign, due.attempt, due.expires_at, hours))
 
 

@@ -258,9 +258,7 @@ def _write_outcomes(
     tally.counts.update(people=len(exposed), outcomes=len(found))
 
 
-def _purchases(
-    opened: Opened, scope: _Scope, owner: Mapping[str, str], since: datetime
-) -> dict[str, list[Purchase]]:
+def _purchases(opened: Opened, scope: _Scope, owner: Mapping[str, str], since: datetime) -> dict[str, list[Purchase]]:
     """Return what each person bought since a moment, every order once, under any id or address of theirs."""
     addresses = orders.addresses(opened.shop, owner)
     found: dict[str, dict[str, Purchase]] = defaultdict(dict)
@@ -286,4 +284,3 @@ def _settle(conn: Connection, scope: _Scope, tally: _Tally) -> None:
     )
     credited, earned = results.credited_and_earned(conn, since=scope.orders_since)
     balance.check_totals(credited, earned)
-

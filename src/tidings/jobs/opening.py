@@ -40,6 +40,7 @@ class Opened:
     project: Project
     connections: Connections
     _closing: list[object] = field(default_factory=list)
+    _strangers: dict[Channel, bool] = field(default_factory=dict)
 
     @property
     def settings(self) -> Settings:
@@ -114,6 +115,12 @@ class Opened:
 
     def reaches_strangers(self, channel: Channel) -> bool:
         """Return whether the channel's provider delivers to real people: not the outbox, not a local stand-in."""
+        known = self._strangers.get(channel)
+        if known is None:
+            known = self._strangers[channel] = self._reaches_strangers(channel)
+        return known
+
+    def _reaches_strangers(self, channel: Channel) -> bool:
         choice = getattr(self.settings.providers, channel.value)
         if choice.name == "outbox":
             return False

@@ -138,9 +138,7 @@ def choices(opened: Opened, token: str) -> Choices | None:
         return None
     with opened.ledger.reading() as conn:
         closed = people.suppressed(conn, [one for channel in Channel for one in _own(contact, channel)])
-    found = {
-        channel: not any(channel in closed.get(one, ()) for one in _own(contact, channel)) for channel in Channel
-    }
+    found = {channel: not any(channel in closed.get(one, ()) for one in _own(contact, channel)) for channel in Channel}
     return Choices(Channel(contact.channel), found)
 
 

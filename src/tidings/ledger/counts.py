@@ -269,9 +269,7 @@ def run_totals(
     return found
 
 
-def last_run(
-    conn: Connection, job: str, campaign: str = "", *, ended: bool = True, failed: bool = True
-) -> Run | None:
+def last_run(conn: Connection, job: str, campaign: str = "", *, ended: bool = True, failed: bool = True) -> Run | None:
     """Return the latest run of a job (of a campaign), by default the latest that ended, well or not."""
     r = runs.c
     query = select(runs).where(r.job == job, r.campaign == campaign).order_by(r.started_at.desc(), r.id).limit(1)

@@ -40,9 +40,7 @@ def credited(conn: Connection, start: datetime, end: datetime, currency: str) ->
     return {campaign: Earned(int(orders), int(revenue)) for campaign, orders, revenue in conn.execute(query)}
 
 
-def credit_moments(
-    conn: Connection, start: datetime, end: datetime, currency: str
-) -> list[tuple[str, datetime, int]]:
+def credit_moments(conn: Connection, start: datetime, end: datetime, currency: str) -> list[tuple[str, datetime, int]]:
     """Return campaign, time and net amount of every credit with something left, to be put into days."""
     c = credits.c
     query = select(c.campaign, c.ordered_at, c.net).where(
@@ -67,9 +65,7 @@ def currencies(conn: Connection, start: datetime, end: datetime) -> list[str]:
     return sorted(conn.scalars(query))
 
 
-def spending(
-    conn: Connection, start: datetime, end: datetime, currency: str
-) -> dict[str, dict[str, ArmSpending]]:
+def spending(conn: Connection, start: datetime, end: datetime, currency: str) -> dict[str, dict[str, ArmSpending]]:
     """Return, by campaign and arm, everybody first exposed in ``[start, end)`` and what they spent in the currency.
 
     Whoever spent nothing in it still counts as a person.

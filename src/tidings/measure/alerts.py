@@ -24,9 +24,7 @@ def alerts(
     for scope, brake in brakes.pulled(conn).items():
         stopped = _scope(scope, titles)
         what = scope.removeprefix("campaign:")
-        yield (
-            f"{stopped} since {_moment(brake.at, zone)}: {brake.reason}. Go on with `tidings resume {what}`."
-        )
+        yield (f"{stopped} since {_moment(brake.at, zone)}: {brake.reason}. Go on with `tidings resume {what}`.")
     for campaign, waiting in progress.waiting(conn):
         yield (
             f"{titles.get(campaign, campaign)} waits for approval: it would write to {waiting:,} people at once. "

@@ -11,10 +11,10 @@ from enum import StrEnum
 class Verdict(StrEnum):
     """What the comparison of treated and held-out people allows one to say."""
 
-    PROVEN = "proven"              # the 95 % interval lies above zero
-    HARMFUL = "harmful"            # the 95 % interval lies below zero
+    PROVEN = "proven"  # the 95 % interval lies above zero
+    HARMFUL = "harmful"  # the 95 % interval lies below zero
     INCONCLUSIVE = "inconclusive"  # the interval contains zero
-    NOT_ENOUGH = "not_enough"      # fewer than 25 buyers in an arm
+    NOT_ENOUGH = "not_enough"  # fewer than 25 buyers in an arm
     NOT_MEASURED = "not_measured"  # no holdout
 
 

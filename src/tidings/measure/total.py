@@ -52,9 +52,7 @@ def _has_interval(one: Incremental) -> bool:
 
 def _sum(arms: Iterable[Arm]) -> Arm:
     parts = list(arms)
-    return Arm(
-        sum(one.persons for one in parts), sum(one.buyers for one in parts), sum(one.revenue for one in parts)
-    )
+    return Arm(sum(one.persons for one in parts), sum(one.buyers for one in parts), sum(one.revenue for one in parts))
 
 
 def _apart(distances: Iterable[float]) -> float:

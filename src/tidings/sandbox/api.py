@@ -245,9 +245,7 @@ class Providers:
                            "X-RateLimit-Reset": str(int(time.time() + fault.retry_after))}  # fmt: skip
         return web.Response(status=status, body=orjson.dumps(body), content_type=_JSON, headers=headers)
 
-    async def _late(
-        self, request: web.Request, fault: Fault | None, answer: web.StreamResponse
-    ) -> web.StreamResponse:
+    async def _late(self, request: web.Request, fault: Fault | None, answer: web.StreamResponse) -> web.StreamResponse:
         """Return the answer, or what a fault makes of it after the message was kept."""
         match None if fault is None else fault.kind:
             case "drop_after_accept":

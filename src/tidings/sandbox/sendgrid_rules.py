@@ -98,9 +98,7 @@ def _sender(body: dict[str, Any]) -> Iterator[Problem]:
 def _personalizations(body: dict[str, Any], now: float) -> Iterator[Problem]:
     given = body.get("personalizations")
     if not isinstance(given, list) or not given:
-        yield "personalizations", (
-            "The personalizations field is required and must have at least one personalization."
-        )
+        yield "personalizations", ("The personalizations field is required and must have at least one personalization.")
         return
     if len(given) > 1000:
         yield "personalizations", "The personalizations field may not have more than 1000 personalizations."
@@ -127,9 +125,12 @@ def _personalizations(body: dict[str, Any], now: float) -> Iterator[Problem]:
 
 def _recipients(place: str, one: dict[str, Any]) -> Iterator[Problem]:
     if not isinstance(one.get("to"), list) or not one["to"]:
-        yield f"{place}.to", (
-            "The to array is required for all personalization objects, and must have at least one email object "
-            "with a valid email address."
+        yield (
+            f"{place}.to",
+            (
+                "The to array is required for all personalization objects, and must have at least one email object "
+                "with a valid email address."
+            ),
         )
     seen: set[str] = set()
     for kind in ("to", "cc", "bcc"):
@@ -147,9 +148,12 @@ def _recipients(place: str, one: dict[str, Any]) -> Iterator[Problem]:
             if not isinstance(person.get("name", ""), str):
                 yield f"{place}.{kind}.{number}.name", _type("string", person["name"])
             if str(address).lower() in seen:
-                yield place, (
-                    "Each email address in the personalization block should be unique between to, cc, and bcc. "
-                    f"We found the first duplicate instance of [{address}] in the {place}.{kind} field."
+                yield (
+                    place,
+                    (
+                        "Each email address in the personalization block should be unique between to, cc, and bcc. "
+                        f"We found the first duplicate instance of [{address}] in the {place}.{kind} field."
+                    ),
                 )
             seen.add(str(address).lower())
 
@@ -159,9 +163,12 @@ def _subject(place: str, one: dict[str, Any], body: dict[str, Any]) -> Iterator[
     if subject is not None and not isinstance(subject, str):
         yield "subject", _type("string", subject)
     elif not subject and not body.get("template_id"):
-        yield "subject", (
-            "The subject is required. You can get around this requirement if you use a template with a subject "
-            "defined or if every personalization has a subject defined."
+        yield (
+            "subject",
+            (
+                "The subject is required. You can get around this requirement if you use a template with a subject "
+                "defined or if every personalization has a subject defined."
+            ),
         )
 
 
@@ -169,10 +176,13 @@ def _content(body: dict[str, Any]) -> Iterator[Problem]:
     content = body.get("content")
     if not content:
         if not body.get("template_id"):
-            yield "content", (
-                "Unless a valid template_id is provided, the content parameter is required. There must be at least "
-                "one defined content block. We typically suggest both text/plain and text/html blocks are included, "
-                "but only one block is required."
+            yield (
+                "content",
+                (
+                    "Unless a valid template_id is provided, the content parameter is required. There must be at least "
+                    "one defined content block. We typically suggest both text/plain and text/html blocks are included, "
+                    "but only one block is required."
+                ),
             )
         return
     if not isinstance(content, list):
@@ -188,9 +198,12 @@ def _content(body: dict[str, Any]) -> Iterator[Problem]:
             yield f"content.{number}.value", "The content value must be a string at least one character in length."
     known = [kind for kind in kinds if kind in ("text/plain", "text/html")]
     if known != sorted(set(known), reverse=True) or kinds[: len(known)] != known:
-        yield "content", (
-            "If present, text/plain and text/html may only be provided once, with text/plain first and text/html "
-            "second, before any other content."
+        yield (
+            "content",
+            (
+                "If present, text/plain and text/html may only be provided once, with text/plain first and text/html "
+                "second, before any other content."
+            ),
         )
 
 

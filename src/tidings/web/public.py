@@ -233,5 +233,3 @@ async def _unavailable(request: Request, _: Exception) -> Response:
     # Providers deliver again; people are asked to.
     log.exception("the ledger could not be used path=%s", request.url.path.split("/")[1])
     return PlainTextResponse("please try again in a minute\n", 503, headers={"Retry-After": "60"})
-
-
