@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -48,7 +48,8 @@ steps:
 holdout: 0%
 """
 LAYOUT = """\
-<mjml lang="{{ language }}"><mj-head><mj-title>{{ subject }}</mj-title><mj-preview>{{ preheader }}</mj-preview></mj-head>
+<mjml lang="{{ language }}"><mj-head><mj-title>{{ subject }}</mj-title>
+<mj-preview>{{ preheader }}</mj-preview></mj-head>
 <mj-body>{% block body %}{% endblock %}
 <mj-section><mj-column><mj-text>{{ brand.postal_address }} <a href="{{ unsubscribe_url }}">Unsubscribe</a></mj-text>
 </mj-column></mj-section></mj-body></mjml>
@@ -172,17 +173,19 @@ def lay_out(
     campaigns: Mapping[str, str] | None = None,
     mapping: Mapping[str, str] | None = None,
     connections: int = 10,
+    known: Sequence[str] = TABLES,
 ) -> SmallShop:
     """Make a project folder with an empty warehouse and a migrated ledger.
 
-    ``settings`` is appended to tidings.yaml, ``campaigns`` are files by name, ``mapping`` says more about a table.
+    ``settings`` is appended to tidings.yaml, ``campaigns`` are files by name, ``mapping`` says more about a table;
+    ``known`` are the tables that the shop maps at all.
     """
     for part in ("triggers", "data", "message_templates/_layouts", "message_templates/cart"):
         (folder / part).mkdir(parents=True)
     providers = PROVIDERS.format(url=sandbox_url, connections=connections) if sandbox_url else ""
     (folder / "tidings.yaml").write_text(SHOP.format() + providers + settings)
-    files = "\n".join(f"    {name}: data/{name}-*.parquet" for name in TABLES)
-    tables = "\n".join(f"  {name}: {(mapping or {}).get(name, '{}')}" for name in TABLES)
+    files = "\n".join(f"    {name}: data/{name}-*.parquet" for name in known)
+    tables = "\n".join(f"  {name}: {(mapping or {}).get(name, '{}')}" for name in known)
     (folder / "warehouse.yaml").write_text(f"database:\n  kind: duckdb\n  files:\n{files}\ntables:\n{tables}\n")
     for name, text in (campaigns or {"cart": CART.format(id="cart")}).items():
         (folder / f"triggers/{name}.yaml").write_text(text)

@@ -25,7 +25,7 @@ detect: {type: cart_abandonment, idle: 1h}
 schedule: "*/15 * * * *"
 steps:
   - {name: reminder, channel: email, template: cart_abandonment/reminder, expires_after: 24h}
-  - {name: last_chance, after: 6h, min_gap: 4h, channel: sms, template: cart_abandonment/last_chance, expires_after: 12h}
+  - {name: last_chance, channel: sms, template: cart_abandonment/last_chance, after: 6h, min_gap: 4h}
 send_window: {from: "09:00", to: "20:00"}
 holdout: 33%
 """

@@ -1,0 +1,180 @@
+"""Real dispatchers and planners in processes of their own, that can be told to die or fall asleep at an exact point.
+
+``python worker.py`` reads orders as JSON lines and forks a process for each, so that a hundred of them do not import
+everything a hundred times. What is wrapped is wrapped in the child alone: the product knows nothing of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections import Counter
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import croniter  # noqa: F401 (what is imported late elsewhere is imported once here, not in every fork)
+import mutants
+import pandas  # noqa: F401 (DuckDB looks for it when a query has values)
+
+import tidings.channels.sendgrid  # noqa: F401
+from tidings.channels.base import Envelope, Provider
+from tidings.detect.walk import trigger_types
+from tidings.jobs import dispatch, plan
+from tidings.jobs.opening import Opened, open_project
+from tidings.ledger import dispatching
+from tidings.settings import EnvConnections
+
+# The six windows of F1, and two more: `sending` committed but the provider not called yet, and the outcomes written
+# but not committed.
+WINDOWS = ("claimed", "rendered", "begun", "sending", "in_http", "answered", "recording", "recorded")
+LONGEST = 60
+
+
+class Watch:
+    """Counts how often a process comes to its window, and ends or stops it there."""
+
+    def __init__(self, window: str | None, nth: int, act: str) -> None:
+        self.window, self.left = window, nth
+        self.signal = signal.SIGKILL if act == "kill" else signal.SIGSTOP
+
+    def arrive(self, window: str) -> None:
+        """Be at a point of the work; at the told one the process goes no further."""
+        if window != self.window:
+            return
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), self.signal)
+
+    def pass_by(self, window: str) -> None:
+        """Be at a point that lasts: act a moment after it began."""
+        if window == self.window:
+            threading.Timer(0.15, self.arrive, [window]).start()
+
+
+class Watched:
+    """A provider whose every sending is a window."""
+
+    def __init__(self, inner: Provider, watch: Watch) -> None:
+        self.name, self.channel, self._inner, self._watch = inner.name, inner.channel, inner, watch
+
+    async def send(self, envelope: Envelope) -> str:
+        """Send as the real one does."""
+        self._watch.arrive("sending")
+        self._watch.pass_by("in_http")
+        taken = await self._inner.send(envelope)
+        self._watch.arrive("answered")
+        return taken
+
+    async def close(self) -> None:
+        """Close the real one."""
+        await self._inner.close()
+
+
+def wrap(watch: Watch) -> None:
+    """Put the windows around what this process does."""
+    gates, begin, record, provider = (
+        dispatch.pass_gates, dispatch.Lane._begin, dispatch.Lane._record, Opened.provider
+    )  # fmt: skip
+    outcomes = dispatching.record_outcomes
+
+    def passing(*given: Any) -> Any:
+        watch.arrive("claimed")
+        batch = gates(*given)
+        watch.arrive("rendered")
+        return batch
+
+    def begun(lane: Any, *given: Any) -> Any:
+        found = begin(lane, *given)
+        if found.sending:
+            watch.arrive("begun")
+        return found
+
+    def recording(*given: Any) -> Any:
+        found = outcomes(*given)
+        watch.arrive("recording")
+        return found
+
+    def recorded(lane: Any, *given: Any) -> None:
+        record(lane, *given)
+        watch.arrive("recorded")
+
+    dispatch.pass_gates = passing
+    dispatch.Lane._begin = begun  # type: ignore[method-assign]
+    dispatch.Lane._record = recorded  # type: ignore[method-assign]
+    dispatching.record_outcomes = recording
+    Opened.provider = lambda *given, **more: Watched(provider(*given, **more), watch)  # type: ignore[assignment,method-assign]
+
+
+def work(order: dict[str, Any]) -> dict[str, Any]:
+    """Do one job as its Airflow task would; return its counters."""
+    now = datetime.fromisoformat(order["now"])
+    wrap(Watch(order.get("window"), int(order.get("nth", 1)), order.get("act", "kill")))
+    if order.get("mutant"):
+        mutants.MUTANTS[order["mutant"]]()
+    told: Counter[str] = Counter()
+    until = time.monotonic() + float(order.get("seconds", 0))
+    with open_project(Path(order["folder"]), EnvConnections(order["environ"])) as opened:
+        if order["job"] == "plan":
+            for campaign in order["campaigns"]:
+                told.update(_numbers(asdict(plan.run(opened, campaign, now=now, as_of=now))))
+            return dict(told)
+        stop = threading.Event()
+        signal.signal(signal.SIGTERM, lambda *_: stop.set())
+        while True:
+            counts = dispatch.run(opened, now=now, budget=timedelta(seconds=30), stop=stop)
+            told.update(_numbers(asdict(counts)))
+            if stop.is_set() or time.monotonic() > until:
+                return dict(told)
+            time.sleep(0.05)
+
+
+def _numbers(counts: dict[str, Any]) -> dict[str, int]:
+    flat = {name: value for name, value in counts.items() if isinstance(value, int) and not isinstance(value, bool)}
+    for name in ("skipped", "cancelled"):
+        flat[name] = sum(counts.get(name, {}).values())
+    return flat
+
+
+def child(order: dict[str, Any]) -> None:
+    """Work, leave a note, and go without any ceremony."""
+    code = 0
+    signal.alarm(LONGEST)
+    try:
+        told: dict[str, Any] = work(order)
+    except BaseException:
+        told, code = {"error": traceback.format_exc()}, 1
+    Path(order["out"]).write_text(json.dumps(told))
+    os._exit(code)
+
+
+def main() -> None:
+    """Fork a process for every order, until there are no more."""
+    alive: set[int] = set()
+    trigger_types()
+    for line in sys.stdin:
+        order = json.loads(line)
+        if "wait" in order:
+            _, status = os.waitpid(order["wait"], 0)
+            alive.discard(order["wait"])
+            print(json.dumps({"code": os.waitstatus_to_exitcode(status)}), flush=True)
+            continue
+        pid = os.fork()
+        if pid == 0:
+            child(order)
+        alive.add(pid)
+        print(json.dumps({"pid": pid}), flush=True)
+    for pid in alive:
+        os.kill(pid, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()
