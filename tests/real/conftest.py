@@ -20,7 +20,7 @@ from tidings.warehouse.reader import Warehouse, open_shop
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from real_shop import Lived, live  # noqa: E402
+from real_shop import Lived, live
 
 _TYPES = {"BIGINT": "bigint", "DOUBLE": "double precision"}
 
