@@ -145,7 +145,7 @@ def test_the_click_stream_is_dirty_in_small_shares(sql, dirt, query):
         ),
         (
             "win-back after 90 days",
-            4,
+            3,
             0,
             """SELECT date_trunc('day', last + INTERVAL 90 DAY) AS day, count(*) FROM (
                    SELECT account_no, max(placed_at) AS last FROM sales

@@ -78,7 +78,7 @@ def price_book(goods: Catalogue, frame: Frame, seed: int) -> PriceBook:
         ends[on, turn] = starts[on, turn] + random.integers(10, 21, on.sum()) * DAY
     # What sells by itself is not reduced.
     chosen = random.permutation(np.argsort(goods.weight)[: int(products * 0.6)])
-    now_on = chosen[: int(products * 0.13)]
+    now_on = chosen[: int(products * 0.15)]
     span = frame.now - frame.start
     spread = (np.arange(len(now_on)) + random.random(len(now_on))) / len(now_on)
     starts[now_on, 2] = frame.start + DAY + (spread * (span - DAY) // HOUR).astype(np.int64) * HOUR

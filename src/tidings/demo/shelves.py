@@ -11,7 +11,7 @@ from tidings.demo.price_book import PriceBook
 from tidings.demo.streams import DAY, HOUR, MINUTE, Floats, Frame, Ints, stream
 from tidings.demo.visits import Events, Intents, one_sku, pick
 
-_OUTAGES = 42
+_OUTAGES = 54
 _ASKING_PER_OUTAGE = 12
 
 
@@ -92,6 +92,21 @@ def bought_after(asked: Wishes, out: Outages, share: float, seed: int) -> Intent
     pause = (2 * HOUR + random.lognormal(np.log(30 * HOUR), 0.6, len(buys))).clip(max=5 * DAY).astype(np.int64)
     sku = asked.sku[buys]
     return Intents(asked.customer[buys], end[sku] + pause, sku, np.full(len(buys), -1))
+
+
+def bought_on_sale(events: Events, book: PriceBook, share: float, seed: int) -> Intents:
+    """Return what people who had looked at a product buy by themselves when it is reduced."""
+    random = stream(seed, "bought on sale")
+    product = book.goods.sku_product[events.sku]
+    _, first = np.unique(events.customer * 100_000 + product, return_index=True)
+    starts = book.starts[product[first]]
+    # The next reduction after the look, within the month in which it is remembered.
+    waiting = np.where((starts > events.at[first, None]) & (starts < events.at[first, None] + 28 * DAY), starts, 0)
+    begins = waiting.max(axis=1)
+    buys = (begins > 0) & (random.random(len(first)) < share)
+    pause = (2 * HOUR + random.lognormal(np.log(34 * HOUR), 0.6, int(buys.sum()))).clip(max=6 * DAY).astype(np.int64)
+    chosen = first[buys]
+    return Intents(events.customer[chosen], begins[buys] + pause, events.sku[chosen], np.full(len(chosen), -1))
 
 
 def wishlist(people: People, book: PriceBook, frame: Frame, seed: int) -> tuple[Wishes, Ints]:

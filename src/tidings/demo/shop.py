@@ -67,6 +67,7 @@ def imagine(folder: Path, *, now: datetime, plan: Plan) -> Imagined:
     intents = Intents.of(
         at_visits,
         shelves.bought_after(asked, out, bases.request, seed),
+        shelves.bought_on_sale(events, book, bases.sale, seed),
         trade.history(who, book, frame, seed),
         trade.come_back(who, book, frame, bases.lapse, seed),
     )

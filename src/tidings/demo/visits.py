@@ -56,7 +56,8 @@ class Bases:
     cart: float = 0.13
     look: float = 0.07
     lapse: float = 0.09
-    request: float = 0.10
+    request: float = 0.22
+    sale: float = 0.10
 
 
 def pick(weights: Floats, count: int, random: np.random.Generator) -> Ints:
