@@ -146,7 +146,7 @@ def test_the_click_stream_is_dirty_in_small_shares(sql, dirt, query):
         (
             "win-back after 90 days",
             3,
-            0,
+            3,
             """SELECT date_trunc('day', last + INTERVAL 90 DAY) AS day, count(*) FROM (
                    SELECT account_no, max(placed_at) AS last FROM sales
                    WHERE account_no IS NOT NULL AND state IN ('paid', 'open') AND placed_at < $now GROUP BY account_no)

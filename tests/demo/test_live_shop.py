@@ -19,11 +19,16 @@ import yaml
 from tidings.definitions import load
 from tidings.demo.catalogue import catalogue
 from tidings.demo.folder import Ports, environment, lay_out
+from tidings.demo.letters import exposed
 from tidings.demo.live import Releases, Story
 from tidings.demo.pictures import picture
 from tidings.demo.processes import ServiceError, Services, free_port
-from tidings.demo.shop import Plan, create
+from tidings.demo.shop import Plan, create, imagine
+from tidings.demo.shoppers import Shoppers
+from tidings.demo.truth import true_effect
 from tidings.errors import DefinitionError
+from tidings.jobs.opening import open_project
+from tidings.measure import report
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 CHECKOUT = Path(__file__).parents[2]
@@ -168,8 +173,35 @@ def test_the_demo_shows_itself_once_and_leaves_nothing_behind(tmp_path):
     assert process.returncode == 0, told
     assert "DAG runs succeeded; the sandbox accepted" in told
     assert "Airflow  http://127.0.0.1:" in told
+    _results_are_true(tmp_path / "demo")
     groups = json.loads((tmp_path / "demo/logs/pids.json").read_text())
     assert set(groups) == {"airflow", "web", "sandbox", "shop"}
     for group in groups.values():
         with pytest.raises(ProcessLookupError):
             os.killpg(group, 0)
+
+
+def _results_are_true(folder: Path) -> None:
+    """Every campaign has sent, both channels were used, and what the report says lies around what is true."""
+    story = Story.read(folder)
+    shoppers = Shoppers(imagine(folder, now=story.now, plan=story.plan).shop)
+    with open_project(folder) as opened:
+        end = opened.ledger.now()
+        told = report.build(opened.ledger, opened.project, start=end - timedelta(days=30), end=end, now=end)
+        with opened.ledger.reading() as conn:
+            letters = {one.campaign: list(exposed(conn, one.campaign)) for one in told.campaigns}
+        window = opened.settings.measure.window
+    assert all(one.sent >= 100 for one in told.campaigns)
+    assert all(set(one.sent_by_channel) == {"email", "sms"} for one in told.campaigns)
+    for one in told.campaigns:
+        found = one.incremental
+        assert found is not None
+        assert found.difference is not None, one.campaign
+        assert found.low is not None
+        assert found.high is not None
+        true = true_effect(
+            shoppers, letters[one.campaign], window=window, until=told.as_of, currency=told.currency
+        ).revenue  # fmt: skip
+        # The printed interval misses the truth once in twenty times; one half wider it does so once in three hundred.
+        spare = (found.high - found.low) / 4
+        assert found.low - spare < true < found.high + spare, one.campaign

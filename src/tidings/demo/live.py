@@ -138,6 +138,15 @@ async def _serve(folder: Path, story: Story, shop: DemoShop) -> None:
     runner = web.AppRunner(Front(shop.book.goods).app(), access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", story.ports.front).start()
+    # The pages are open from the start; the rest begins when the replay hands over.
+    while not told.is_set() and not (folder / PENDING / COMING).exists():
+        await _rest(told, 0.2)
+    if not told.is_set():
+        await _go_on(folder, story, shop, told)
+    await runner.cleanup()
+
+
+async def _go_on(folder: Path, story: Story, shop: DemoShop, told: asyncio.Event) -> None:
     till = Till(shop, "live-orders")
     till.take_over(folder / PENDING / COMING)
     mailroom = Mailroom(story.ports.sandbox_url)
@@ -149,9 +158,12 @@ async def _serve(folder: Path, story: Story, shop: DemoShop) -> None:
                 await asyncio.to_thread(live.step, int(time.time()))
             except Exception:  # a busy ledger or sandbox is no reason to close the shop
                 log.exception("a step failed")
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(told.wait(), _EVERY)
-    await runner.cleanup()
+            await _rest(told, _EVERY)
+
+
+async def _rest(told: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(told.wait(), seconds)
 
 
 def main(arguments: list[str]) -> None:

@@ -60,7 +60,6 @@ class Demo:
             # Airflow takes half a minute to start: it does so, all its DAGs at rest, while the past is replayed.
             airflow.start(services, env)
             self._live_through(services, ports, env)
-            self._go_live(services, ports, env)
             self._full_cycle(services, airflow, ports)
             self._report()
             self._where(ports)
@@ -78,8 +77,10 @@ class Demo:
         self.say(f"The shop stands: {len(shop.people):,} customers, {len(shop.orders.at):,} orders in a year.")
         services.tidings("web", ["web", "--project", str(self.folder)], env, self.folder)
         services.tidings("sandbox", ["sandbox", "--no-deliver", "--project", str(self.folder)], env, self.folder)
+        services.start("shop", [sys.executable, "-m", "tidings.demo.live", str(self.folder)], env, self.folder)
         services.wait_for("web", f"{ports.web_url}/healthz", _START)
         services.wait_for("sandbox", f"{ports.sandbox_url}/healthz", _START)
+        services.wait_for("shop", ports.front_url, _START)
         done = self._replayed(shop, now, ports, env)
         sent = ", ".join(f"{campaign} {number:,}" for campaign, number in sorted(done.sent.items()))
         self.say(f"28 days replayed in {done.ticks} looks, {done.plans} plans: {sent}.")
@@ -96,17 +97,13 @@ class Demo:
 
             past = Past(opened, Shoppers(shop), mailroom, till)
             done = past.live_through(now - timedelta(days=28) + past.pace, now, told=told)
-            till.keep_coming(self.folder / PENDING / COMING)
             status.update("measuring")
             measure.run(opened, now=now)
+            # From here on the live shop goes on where the replay ended.
+            till.keep_coming(self.folder / PENDING / COMING)
         till.close()
         mailroom.close()
         return done
-
-    def _go_live(self, services: Services, ports: Ports, env: Mapping[str, str]) -> None:
-        command = [sys.executable, "-m", "tidings.demo.live", str(self.folder)]
-        services.start("shop", command, env, self.folder)
-        services.wait_for("shop", ports.front_url, _START)
 
     def _full_cycle(self, services: Services, airflow: Airflow, ports: Ports) -> None:
         mailroom = Mailroom(ports.sandbox_url)

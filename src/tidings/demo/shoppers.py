@@ -32,7 +32,7 @@ class Effect:
 EFFECTS: Mapping[str, Effect] = {
     "cart_abandonment": Effect(0.28, 4 * HOUR),
     "browse_abandonment": Effect(0.22, 9 * HOUR),
-    "price_drop": Effect(0.24, 6 * HOUR),
+    "price_drop": Effect(0.30, 6 * HOUR),
     "back_in_stock": Effect(0.28, 5 * HOUR),
     "win_back": Effect(0.22, 12 * HOUR),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import json
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -66,7 +67,9 @@ class Till:
     def keep_coming(self, path: Path) -> None:
         """Write down what is still to come, for the till that takes over."""
         rows = [[o.at, o.number, o.customer, list(o.skus), list(o.amounts)] for _, _, o in sorted(self._coming)]
-        path.write_text(json.dumps(rows), encoding="utf-8")
+        half = path.with_suffix(".half")
+        half.write_text(json.dumps(rows), encoding="utf-8")
+        os.replace(half, path)
 
     def take_over(self, path: Path) -> None:
         """Expect what another till wrote down."""

@@ -57,7 +57,7 @@ class Bases:
     look: float = 0.07
     lapse: float = 0.09
     request: float = 0.22
-    sale: float = 0.10
+    sale: float = 0.09
 
 
 def pick(weights: Floats, count: int, random: np.random.Generator) -> Ints:
