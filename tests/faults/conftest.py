@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
 
 import oracle
-from crew import Crew
+from crew import Crew, Worker, until
 from small_shop import CART, NOON, SmallShop, lay_out
 from sqlalchemy import update
 
@@ -30,7 +30,7 @@ from tidings.sandbox.server import Sandbox
 KNOWN = ("customers", "consents", "product_events", "products", "orders")
 SETTINGS = """\
 caps: [{channel: email, at_most: 1, per: 16h}, {at_most: 4, per: 7d}]
-dispatch: {shards: 8, lanes: 4, batch: 16, lease: 1m, connect_timeout: 5s, timeout: 5s, margin: 5s,
+dispatch: {shards: 8, lanes: 4, batch: 8, lease: 1m, connect_timeout: 5s, timeout: 5s, margin: 5s,
            halt_after: 1000, budget: 30s}
 """
 
@@ -70,6 +70,19 @@ class Post:
             mine = set(conn.scalars(schema.messages.select().with_only_columns(schema.messages.c.id)))
         accepted = [one for one in list(self.sandbox.store.messages) if one.message in mine]
         return oracle.check(self.opened, accepted, planned=self.planned, settled=settled)
+
+    def free_shards(self) -> None:
+        """Take the shards' leases away, so that dispatchers overlap: they are for throughput only."""
+        with self.opened.ledger.writing() as conn:
+            conn.execute(update(schema.shard_leases).values(owner=None, lease_until=None))
+
+    def sleeper(self, crew: Crew, window: str) -> Worker:
+        """Start a dispatcher with one batch that falls asleep in a window; return when it does."""
+        self.free_shards()
+        # One claim, and one message at a time: asleep in a transaction, it would hold SQLite's only lock.
+        found = crew.start(self.shop, "dispatch", NOON, window=window, act="stop", limit=1)
+        until(lambda: found.asleep, f"the one that stops in {window} sleeps")
+        return found
 
     def outlive_leases(self) -> None:
         """Let every lease run out at once, as waiting would; on a busy machine a lease of seconds proves nothing."""
@@ -120,7 +133,7 @@ def new_post(tmp_path: Path, sandbox: Sandbox, new_postgres: Callable[[], str]) 
             shop.product()
             for n in range(customers):
                 shop.customer(f"c{n}")
-                shop.cart(f"c{n}")
+                shop.cart(f"c{n}", at=NOON - timedelta(minutes=90))  # within what a rerun looks at again
             shop.load()
             return Post(shop, stack.enter_context(shop.opened()), sandbox)
 

@@ -80,6 +80,7 @@ class Crew:
         code = self._ask({"wait": worker.pid})["code"]
         told = json.loads(worker.out.read_text()) if worker.out.exists() else {}
         assert "error" not in told, told["error"]
+        assert code in (0, -signal.SIGKILL), f"a worker ended with {code}"
         return Done(code, told)
 
     def run(self, shop: SmallShop, job: str, now: datetime, **told: Any) -> Done:

@@ -130,7 +130,7 @@ def work(order: dict[str, Any]) -> dict[str, Any]:
         stop = threading.Event()
         signal.signal(signal.SIGTERM, lambda *_: stop.set())
         while True:
-            counts = dispatch.run(opened, now=now, budget=timedelta(seconds=30), stop=stop)
+            counts = dispatch.run(opened, now=now, budget=timedelta(seconds=30), stop=stop, limit=order.get("limit"))
             told.update(_numbers(asdict(counts)))
             if stop.is_set() or time.monotonic() > until:
                 return dict(told)
@@ -156,6 +156,20 @@ def child(order: dict[str, Any]) -> None:
     os._exit(code)
 
 
+def ended(pid: int) -> int:
+    """Wait for a worker and return its exit code; one that was never woken is not waited for forever."""
+    latest = time.monotonic() + LONGEST + 5
+    while True:
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() > latest:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            return -signal.SIGALRM
+        time.sleep(0.01)
+
+
 def main() -> None:
     """Fork a process for every order, until there are no more."""
     alive: set[int] = set()
@@ -163,9 +177,8 @@ def main() -> None:
     for line in sys.stdin:
         order = json.loads(line)
         if "wait" in order:
-            _, status = os.waitpid(order["wait"], 0)
+            print(json.dumps({"code": ended(order["wait"])}), flush=True)
             alive.discard(order["wait"])
-            print(json.dumps({"code": os.waitstatus_to_exitcode(status)}), flush=True)
             continue
         pid = os.fork()
         if pid == 0:
