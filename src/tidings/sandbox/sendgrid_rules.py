@@ -180,8 +180,8 @@ def _content(body: dict[str, Any]) -> Iterator[Problem]:
                 "content",
                 (
                     "Unless a valid template_id is provided, the content parameter is required. There must be at least "
-                    "one defined content block. We typically suggest both text/plain and text/html blocks are included, "
-                    "but only one block is required."
+                    "one defined content block. We typically suggest both text/plain and text/html blocks are "
+                    "included, but only one block is required."
                 ),
             )
         return
