@@ -85,7 +85,7 @@ def price_book(goods: Catalogue, frame: Frame, seed: int) -> PriceBook:
     ends[now_on, 2] = starts[now_on, 2] + random.integers(5, 13, len(now_on)) * DAY
     # What is reduced in the last hour stands long enough to be believed while somebody watches the live shop.
     fresh = chosen[len(now_on) : len(now_on) + 2]
-    starts[fresh, 3] = frame.now - 62 * MINUTE + np.arange(len(fresh)) * 2 * MINUTE
+    starts[fresh, 3] = frame.now - 58 * MINUTE + np.arange(len(fresh)) * 4 * MINUTE
     ends[fresh, 3] = starts[fresh, 3] + 7 * DAY
     shares[fresh, 3] = 0.25
     return PriceBook(goods, frame.start + 28 * DAY - _HISTORY, starts, ends, shares)
