@@ -76,11 +76,11 @@ class Post:
         with self.opened.ledger.writing() as conn:
             conn.execute(update(schema.shard_leases).values(owner=None, lease_until=None))
 
-    def sleeper(self, crew: Crew, window: str) -> Worker:
+    def sleeper(self, crew: Crew, window: str, **told: Any) -> Worker:
         """Start a dispatcher with one batch that falls asleep in a window; return when it does."""
         self.free_shards()
         # One claim, and one message at a time: asleep in a transaction, it would hold SQLite's only lock.
-        found = crew.start(self.shop, "dispatch", NOON, window=window, act="stop", limit=1)
+        found = crew.start(self.shop, "dispatch", NOON, window=window, act="stop", limit=1, **told)
         until(lambda: found.asleep, f"the one that stops in {window} sleeps")
         return found
 

@@ -2,6 +2,100 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import Any
 
-MUTANTS: dict[str, Callable[[], None]] = {}
+from sqlalchemy import Connection, select, update
+
+from tidings.jobs import gates
+from tidings.ledger import dispatching, planning, sending
+from tidings.ledger.schema import messages
+from tidings.model.message import Status
+from tidings.plan.recheck import Pass
+
+m = messages.c
+
+
+def without_token() -> None:
+    """Send whatever was claimed once, whoever holds it by now."""
+
+    def ours(conn: Connection, token: str, ids: Iterable[str], ahead: timedelta) -> dict[str, str | None]:
+        return {row.id: row.address_hash for row in conn.execute(select(m.id, m.address_hash).where(m.id.in_(ids)))}
+
+    sending._ours = ours
+
+
+def without_lease() -> None:
+    """Send what is still ours, although nobody can tell for how long."""
+
+    def ours(conn: Connection, token: str, ids: Iterable[str], ahead: timedelta) -> dict[str, str | None]:
+        held = select(m.id, m.address_hash).where(m.id.in_(ids), m.status == Status.CLAIMED, m.token == token)
+        return {row.id: row.address_hash for row in conn.execute(held)}
+
+    sending._ours = ours
+
+
+def reaper_plans_again() -> None:
+    """Take a message that was in flight for one that was not sent."""
+    reap = dispatching.reap
+
+    def careless(conn: Connection, *, margin: timedelta) -> Any:
+        found = reap(conn, margin=margin)
+        lost = (m.status == Status.UNKNOWN, m.reason == "lease_lost")
+        conn.execute(update(messages).where(*lost).values(status=Status.PLANNED, token=None))
+        return found
+
+    dispatching.reap = careless
+
+
+def unknown_is_retried() -> None:
+    """Take a lost answer for a refusal."""
+    sending._WRITERS["unknown"] = sending._retry
+
+
+def late_proof_is_refused() -> None:
+    """Believe only who still holds the message."""
+    sending.PROVABLE = (Status.SENDING,)
+
+
+def without_caps() -> None:
+    """Find room under every cap."""
+    sending._Room.free_at = lambda *_: None  # type: ignore[method-assign]
+
+
+def without_lock() -> None:
+    """Count a person's messages while another lane counts them."""
+    sending._lock_contacts = lambda *_: None
+
+
+def without_last_opt_out() -> None:
+    """Believe what the gates saw about opt-outs, minutes ago."""
+    sending._opted_out = lambda *_: frozenset()
+
+
+def without_recheck() -> None:
+    """Send what was true when it was planned."""
+    gates.decide = lambda _: Pass()
+
+
+def without_conflict_clause() -> None:
+    """Insert what has been found as if it had never been found before."""
+    planning._existing = lambda *_: set()
+
+
+MUTANTS: dict[str, Callable[[], None]] = {
+    one.__name__: one
+    for one in (
+        without_token,
+        without_lease,
+        reaper_plans_again,
+        unknown_is_retried,
+        late_proof_is_refused,
+        without_caps,
+        without_lock,
+        without_last_opt_out,
+        without_recheck,
+        without_conflict_clause,
+    )
+}

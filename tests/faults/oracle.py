@@ -92,8 +92,9 @@ def nobody_is_written_to_at_night_or_after_opting_out(found: History) -> None:
         local = row.sending_at.astimezone(HELSINKI)
         assert 8 <= local.hour < 21, f"I3: {row.id} began at {local:%H:%M}"
         for subject in contacts_of(row.customer_id, row.address_hash):
-            closed = found.opted_out.get((subject, row.channel))
-            assert closed is None or closed > row.sending_at, f"I4: {row.id} began after {subject} had opted out"
+            for channel in (row.channel, ""):
+                closed = found.opted_out.get((subject, channel))
+                assert closed is None or closed > row.sending_at, f"I4: {row.id} began after {subject} had opted out"
 
 
 def no_cap_is_exceeded(found: History, opened: Opened) -> None:

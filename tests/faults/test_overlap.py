@@ -14,8 +14,7 @@ from oracle import adds_up, assert_nothing_new
 from small_shop import CART, DAY, NOON
 from sqlalchemy import select
 
-from tidings.ledger import people, schema
-from tidings.ledger.store import Ledger
+from tidings.ledger import schema
 
 pytestmark = pytest.mark.slow
 DATABASES = ("sqlite", "postgresql")
@@ -117,47 +116,6 @@ def test_a_real_short_lease_runs_out_while_its_holder_sleeps(
     assert others["returned"] >= 1
     assert (done.told["sent"], done.told["lost"] + done.told["let_go"]) == (0, done.told["claimed"])
     post.check(settled=False)
-
-
-def test_a_sleeper_that_was_not_missed_still_sends_nothing_after_its_lease(
-    new_post: Callable[..., Any], crew: Crew
-) -> None:
-    post = new_post("sqlite", customers=4, connections=1)
-    post.plan()
-    sleeper = post.sleeper(crew, "rendered")
-
-    post.outlive_leases()
-    sleeper.wake()
-
-    told = crew.wait(sleeper).told
-    assert told["lost"] == told["claimed"] > 0
-    assert post.check(settled=False).accepted == ()
-    assert post.finish(crew, NOON).counted == {"sent": 4}
-
-
-@pytest.mark.parametrize("database", DATABASES)
-def test_who_opts_out_or_is_stopped_after_the_gates_is_not_written_to(
-    new_post: Callable[..., Any], crew: Crew, database: str
-) -> None:
-    post = new_post(database, customers=6, connections=1)
-    post.plan()
-    lane = post.sleeper(crew, "rendered")
-    hashed = next(iter(_rows(post.opened.ledger, customer_id="c0"))).address_hash
-    with post.opened.ledger.writing() as conn:
-        people.suppress(conn, [f"a:{hashed}"], channel=None, reason="unsubscribed", at=NOON, source="test")
-        people.suppress(conn, ["p:c1"], channel=None, reason="unsubscribed", at=NOON, source="test")
-    lane.wake()
-
-    adds_up(crew.wait(lane).told)
-    found = post.finish(crew, NOON)
-    assert found.counted == {"sent": 4, "skipped": 2}
-    assert {row.customer_id for row in found.messages.values() if row.reason == "suppressed"} == {"c0", "c1"}
-
-
-def _rows(ledger: Ledger, **only: Any) -> list[Any]:
-    m = schema.messages.c
-    with ledger.reading() as conn:
-        return list(conn.execute(select(schema.messages).where(*(m[name] == value for name, value in only.items()))))
 
 
 @pytest.mark.parametrize("database", DATABASES)

@@ -30,12 +30,12 @@ from tidings.channels.base import Envelope, Provider
 from tidings.detect.walk import trigger_types
 from tidings.jobs import dispatch, plan
 from tidings.jobs.opening import Opened, open_project
-from tidings.ledger import dispatching
+from tidings.ledger import dispatching, sending
 from tidings.settings import EnvConnections
 
-# The six windows of F1, and two more: `sending` committed but the provider not called yet, and the outcomes written
-# but not committed.
-WINDOWS = ("claimed", "rendered", "begun", "sending", "in_http", "answered", "recording", "recorded")
+# The six windows of F1, and three more: the caps counted and `sending` committed, but the provider not called yet;
+# the outcomes written, but not committed.
+WINDOWS = ("claimed", "rendered", "counting", "begun", "sending", "in_http", "answered", "recording", "recorded")
 LONGEST = 60
 
 
@@ -84,7 +84,11 @@ def wrap(watch: Watch) -> None:
     gates, begin, record, provider = (
         dispatch.pass_gates, dispatch.Lane._begin, dispatch.Lane._record, Opened.provider
     )  # fmt: skip
-    outcomes = dispatching.record_outcomes
+    outcomes, count = dispatching.record_outcomes, sending._Room.__init__
+
+    def counting(room: Any, *given: Any) -> None:
+        count(room, *given)
+        watch.arrive("counting")
 
     def passing(*given: Any) -> Any:
         watch.arrive("claimed")
@@ -111,6 +115,7 @@ def wrap(watch: Watch) -> None:
     dispatch.Lane._begin = begun  # type: ignore[method-assign]
     dispatch.Lane._record = recorded  # type: ignore[method-assign]
     dispatching.record_outcomes = recording
+    sending._Room.__init__ = counting  # type: ignore[method-assign]
     Opened.provider = lambda *given, **more: Watched(provider(*given, **more), watch)  # type: ignore[assignment,method-assign]
 
 
