@@ -16,9 +16,11 @@ _COLOURS = {
     "clear": "#C9D8DA", "smoke": "#7C7F80", "amber": "#B9772F",
 }  # fmt: skip
 _PAPER, _FLOOR = (230, 224, 213), (214, 206, 192)
-_ROUND = ("bowl", "plate", "tray", "mirror", "basket")
+_ROUND = ("bowl", "plate", "tray", "basket")
 _TALL = ("vase", "pitcher", "candle holder", "mug")
 _LIGHT = ("lamp", "pendant", "floor lamp")
+# What stands on the floor by itself; the rest is set down a little lower.
+_STANDING = ("lamp", "pendant", "floor lamp", "stool", "shelf", "trousers", "coat", "dress", "robe")
 _WORN = ("sweater", "cardigan", "shirt", "overshirt", "coat", "dress", "robe")
 
 
@@ -41,16 +43,21 @@ def _shape(noun: str, x: Floats, y: Floats) -> list[tuple[Flags, float]]:
         inside = (x / 0.55) ** 2 + ((y - 0.05) / 0.14) ** 2 < 1
         return [(body, 0.92), (rim, 1.08), (inside, 0.8)]
     if noun in _TALL:
+        # A mug is half as high as a vase, a candle holder half as wide.
+        x, y = (x / 0.55 if noun == "candle holder" else x), ((y - 0.28) / 0.6 if noun == "mug" else y)
         width = 0.24 + 0.14 * np.sin((y + 0.5) * 2.6)
         body = (np.abs(x) < width) & (y > -0.5) & (y < 0.6)
         mouth = (x / 0.22) ** 2 + ((y + 0.5) / 0.06) ** 2 < 1
         ring = ((x - 0.36) / 0.2) ** 2 + (y / 0.24) ** 2
         handle = (ring < 1) & (ring > 0.55) & (noun in ("pitcher", "mug"))
         return [(handle, 0.85), (body, 1.0), (mouth, 0.7)]
+    if noun == "mirror":
+        frame = (x / 0.4) ** 2 + ((y - 0.02) / 0.6) ** 2
+        return [(frame < 1, 1.0), (frame < 0.85, 1.2)]
     if noun in _WORN:
         length = 0.72 if noun in ("coat", "dress", "robe") else 0.5
         body = (np.abs(x) < 0.32 + 0.08 * (y + 0.5)) & (y > -0.5) & (y < length)
-        sleeve = (np.abs(np.abs(x) - 0.46 - 0.1 * (y + 0.5)) < 0.1) & (y > -0.42) & (y < 0.34)
+        sleeve = (np.abs(np.abs(x) - 0.37 - 0.2 * (y + 0.5)) < 0.09) & (y > -0.48) & (y < 0.3)
         neck = (x / 0.13) ** 2 + ((y + 0.5) / 0.09) ** 2 < 1
         return [(sleeve, 0.9), (body, 1.0), (neck, 0.62), ((np.abs(x) < 0.006) & body & (noun == "cardigan"), 0.7)]
     if noun == "trousers":
@@ -78,7 +85,7 @@ def picture(noun: str, colour: str, width: int = 1200, height: int = 900) -> byt
     shadow = (x / 0.7) ** 2 + ((y - 0.74) / 0.07) ** 2 < 1
     pixels[shadow] *= 0.93
     base = np.array(_rgb(colour), dtype=np.float64)
-    for part, light in _shape(noun, x, y):
+    for part, light in _shape(noun, x, y - 0.13 if noun not in _STANDING else y):
         # Three broad bands of light from the left; few tones keep the file small.
         band = light * (1.04 - 0.07 * np.digitize(x[part], (-0.12, 0.16)))
         pixels[part] = np.clip(base[None, :] * band[:, None], 0, 255)
