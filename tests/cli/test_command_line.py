@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tidings.cli import run
+from tidings.sandbox.server import Sandbox
 
 Tidings = Callable[..., tuple[int, str, str]]
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -196,7 +197,9 @@ def test_a_test_message_goes_to_the_allow_list_only_and_is_marked(shop: Path, ti
     assert "[Test] " in kept[0]
 
 
-def test_plan_then_explain_tells_each_gate(tidings: Tidings) -> None:
+def test_plan_then_explain_tells_each_gate(shop: Path, tidings: Tidings) -> None:
+    with (shop / "tidings.yaml").open("a", encoding="utf-8") as settings:
+        settings.write("providers: {email: {name: sendgrid, base_url: http://127.0.0.1:8095}}\n")
     assert tidings("migrate")[0] == 0
 
     code, out, err = tidings("plan", "cart")
@@ -265,15 +268,21 @@ def test_help_has_no_boxes_and_fits_96_columns(command: Command) -> None:
         assert not set("│╭╰─┃") & set(done.stdout)
 
 
-def test_dispatch_says_what_became_of_what_was_due(shop: Path, tidings: Tidings) -> None:
+def test_dispatch_says_what_became_of_what_was_due(
+    shop: Path, tidings: Tidings, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = shop / "tidings.yaml"
-    night = "quiet_hours: {email: null}\nallow_list: [ann@post.example]\n"
-    path.write_text(path.read_text(encoding="utf-8").split("allow_list:")[0] + night, encoding="utf-8")
-    tidings("migrate")
-    tidings("plan", "cart")
+    night = "quiet_hours: {email: null}\n"
+    monkeypatch.setenv("AIRFLOW_CONN_SENDGRID", '{"conn_type": "tidings_sendgrid", "password": "SG.cli"}')
+    with Sandbox() as sandbox:
+        provider = f"providers: {{email: {{name: sendgrid, base_url: {sandbox.url}}}}}\n"
+        text = path.read_text(encoding="utf-8").split("allow_list:")[0] + night + provider
+        path.write_text(text, encoding="utf-8")
+        tidings("migrate")
+        tidings("plan", "cart")
 
-    code, out, err = tidings("dispatch", "--for", "20")
-    again = tidings("dispatch", "--for", "20")[1]
+        code, out, err = tidings("dispatch", "--for", "20")
+        again = tidings("dispatch", "--for", "20")[1]
 
     assert (code, err) == (0, "")
     assert re.search(r"^sent +1$", out, re.MULTILINE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -389,6 +390,34 @@ def test_a_campaign_in_dry_run_never_reaches_the_provider(
     assert day.dispatch(NOON).claimed == 0
     assert day.dispatch(NOON, dry_run=True).sent == 1
     assert sandbox.store.messages == []
+
+
+def test_what_would_go_to_the_outbox_is_never_called_sent_in_the_live_space(
+    new_shop: NewShop, open_day: OpenDay
+) -> None:
+    shop = new_shop(sandbox_url=None)  # without providers there is only the outbox
+    left_carts(shop, "ann")
+    shop.load()
+    day = open_day(shop)
+    day.plan(NOON)
+
+    counts = day.dispatch(NOON)
+
+    assert (counts.sent, counts.deferred) == (0, 1)
+    assert day.counted() == {"planned": 1}
+    assert not (shop.folder / ".tidings/outbox-email.jsonl").exists()
+
+
+def test_a_run_leaves_its_counters_in_the_ledger_as_they_were_told(planned: Day) -> None:
+    suppress(planned, "p:ann")
+
+    told = planned.dispatch(NOON)
+
+    with planned.opened.ledger.reading() as conn:
+        (kept,) = conn.scalars(select(schema.runs.c.counters).where(schema.runs.c.job == "dispatch"))
+    frozen = json.loads(kept)
+    assert (frozen["claimed"], frozen["sent"], frozen["skipped"]) == (2, 1, {"suppressed": 1})
+    assert told.skipped == {"suppressed": 1}
 
 
 @pytest.mark.parametrize("mode", ["paused", "dry_run"])

@@ -198,7 +198,9 @@ def provider_name(opened: Opened, channel: str, space: Space) -> str:
 def _brake(opened: Opened, due: Due, facts: Facts, space: Space) -> str | None:
     provider = provider_name(opened, due.channel, space)
     scopes = ("all", f"campaign:{due.campaign}", f"channel:{due.channel}", f"provider:{provider}")
-    return next((scope for scope in scopes if scope in facts.brakes), None)
+    # The outbox sends nothing, so nothing may be called sent because of it: live messages wait for a provider.
+    held = {*facts.brakes, "provider:outbox"} if space is Space.LIVE else facts.brakes
+    return next((scope for scope in scopes if scope in held), None)
 
 
 def _not_allowed(opened: Opened, channel: Channel, address: Address, space: Space) -> bool:
