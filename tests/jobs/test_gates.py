@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from datetime import time as time_of_day
 from typing import Any
 
 import pytest
@@ -14,9 +15,13 @@ from small_shop import CART, DAY, HOUR, LETTER, MINUTE, NOON, Day, SmallShop
 from sqlalchemy import select
 
 from tidings.jobs import brakes, plan
+from tidings.jobs.gates import last_look
+from tidings.jobs.sending import Ready
 from tidings.ledger import people, schema
+from tidings.ledger.sending import Intent
 from tidings.model.people import Channel, Consent
 from tidings.plan.eligibility import address_hash
+from tidings.plan.timing import Hours, Opening, QuietHours, open_hours
 from tidings.sandbox.faults import Fault
 from tidings.sandbox.server import Sandbox
 
@@ -478,3 +483,22 @@ def test_what_was_found_too_late_is_stored_as_expired_and_never_sent(planned: Da
 
     assert planned.statuses() == {"ann": ("expired", "too_late"), "bo": ("expired", "too_late")}
     assert sandbox.store.messages == []
+
+
+@pytest.mark.parametrize(
+    ("expires_in", "answer"), [(DAY, "deferred"), (2 * HOUR, "skipped")], ids=["till morning", "not that long"]
+)
+def test_a_night_that_falls_after_the_gates_still_counts(expires_in: timedelta, answer: str) -> None:
+    hours = open_hours(("Europe/Helsinki",), Hours((Opening(QuietHours(time_of_day(21), time_of_day(8)).week()),)))
+    intent = Intent("m", "ann", None, "email")
+    ready = Ready(intent, None, "cart", 0, NIGHT + expires_in, hours)
+
+    before = last_look([ready], {}, NIGHT - 3 * HOUR)
+    going, deferred, ended = last_look([ready], {}, NIGHT)
+
+    assert before == ([ready], [], [])
+    assert going == []
+    if answer == "deferred":
+        assert deferred == [("m", NOON.replace(hour=6) + DAY, "quiet")]
+    else:
+        assert ended == [("m", "skipped", "quiet", None)]
