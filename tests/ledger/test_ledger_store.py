@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from ledger_builders import NOON
 from sqlalchemy import text
 
 from tidings.errors import LedgerError
+from tidings.ledger import store
 from tidings.ledger.migrations import HEAD
 from tidings.ledger.schema import campaigns, metadata
 from tidings.ledger.store import Ledger, clock, migrate
@@ -149,4 +151,28 @@ def test_sqlite_keeps_what_it_committed(tmp_path, asked, level):
         assert conn.execute(text("PRAGMA journal_mode")).scalar() == "wal"
         assert conn.execute(text("PRAGMA synchronous")).scalar() == level
         assert conn.execute(text("PRAGMA foreign_keys")).scalar() == 1
+    ledger.close()
+
+
+def test_who_falls_asleep_in_a_transaction_holds_nobody_up_for_long(postgres_url, monkeypatch):
+    migrate(postgres_url)
+    ledger = Ledger.open(postgres_url)
+    monkeypatch.setattr(store, "IDLE_SECONDS", 1)
+    row = {"campaign": "a", "space": "live"}
+    with ledger.writing() as conn:
+        conn.execute(campaigns.insert().values(**row))
+    locked = campaigns.select().with_for_update()
+
+    def sleep() -> None:
+        with ledger.writing() as conn:
+            conn.execute(locked)
+            time.sleep(1.5)
+            with ledger.writing() as other:
+                assert len(other.execute(locked).all()) == 1
+            conn.execute(campaigns.update().values(waiting_count=1))
+
+    with pytest.raises(LedgerError, match="idle-in-transaction"):
+        sleep()
+    with ledger.reading() as conn:
+        assert conn.execute(campaigns.select()).one().waiting_count is None
     ledger.close()

@@ -18,6 +18,7 @@ from sqlalchemy.exc import (
     ArgumentError,
     DBAPIError,
     InterfaceError,
+    InternalError,
     NoSuchModuleError,
     OperationalError,
     ProgrammingError,
@@ -27,6 +28,10 @@ from tidings.errors import LedgerError
 from tidings.ledger.migrations import HEAD
 
 BUSY_SECONDS = 30
+# A process that falls asleep in a transaction would hold everybody up; after so long PostgreSQL lets go of it.
+IDLE_SECONDS = 60
+_ASLEEP = "25P03"
+_LET_GO = text("SELECT set_config('idle_in_transaction_session_timeout', :seconds, true)")
 _WRITES = "tidings_writes"
 
 
@@ -76,7 +81,8 @@ class Ledger:
 
         On SQLite it begins IMMEDIATE (a deferred one loses updates, or fails half-way with "database is
         locked"); on PostgreSQL it is READ COMMITTED: each statement sees what was committed before it, which
-        is what counting caps after locking the contacts relies on.
+        is what counting caps after locking the contacts relies on. There a block that leaves the connection
+        alone for ``IDLE_SECONDS`` is undone by the server, and raises LedgerError when it goes on.
         """
         with (
             self._turn,
@@ -84,6 +90,8 @@ class Ledger:
             self._engine.connect() as conn,
             conn.execution_options(**{_WRITES: True}).begin(),
         ):
+            if self.dialect == "postgresql":
+                conn.execute(_LET_GO, {"seconds": f"{IDLE_SECONDS}s"})
             yield conn
 
     def now(self) -> datetime:
@@ -195,6 +203,10 @@ def _translated(url: URL) -> Iterator[None]:
     try:
         yield
     except (OperationalError, InterfaceError) as failure:
+        raise LedgerError(f"ledger {_place(url)}: {_first_line(failure)}") from failure
+    except InternalError as failure:
+        if getattr(failure.orig, "sqlstate", None) != _ASLEEP:
+            raise
         raise LedgerError(f"ledger {_place(url)}: {_first_line(failure)}") from failure
 
 
