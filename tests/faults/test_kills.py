@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from crew import Crew, Worker
-from oracle import assert_nothing_new
+from oracle import assert_nothing_new, history
 from small_shop import NOON
 
 from tidings.sandbox.faults import Fault
@@ -71,6 +71,24 @@ def test_a_killed_dispatcher_sends_nothing_twice_and_loses_nothing(
         crew.run(post.shop, "plan", NOON + timedelta(minutes=5), campaigns=["cart"])
         crew.run(post.shop, "dispatch", NOON + timedelta(minutes=10))
         assert_nothing_new(found, post.check())
+
+
+@pytest.mark.parametrize("database", DATABASES)
+def test_a_planner_killed_between_its_batches_is_made_up_for_by_the_next(
+    new_post: Callable[..., Any], crew: Crew, database: str
+) -> None:
+    post = new_post(database)
+    for nth in (2, 3, 5):
+        order = {"campaigns": ["cart"], "batch": 8, "window": "planning", "nth": nth}
+        assert crew.run(post.shop, "plan", NOON, **order).killed
+    begun = len(history(post.opened, ()).messages)
+
+    told = crew.run(post.shop, "plan", NOON + timedelta(minutes=15), campaigns=["cart"], batch=8).told
+
+    assert 0 < begun < 64
+    assert (told["found"], told["known"], told["new"]) == (64, begun, 64 - begun)
+    post.planned = 64
+    assert post.finish(crew, NOON + timedelta(minutes=20)).counted == {"sent": 64}
 
 
 def _window(window: str, seed: random.Random) -> dict[str, Any]:

@@ -30,12 +30,14 @@ from tidings.channels.base import Envelope, Provider
 from tidings.detect.walk import trigger_types
 from tidings.jobs import dispatch, plan
 from tidings.jobs.opening import Opened, open_project
-from tidings.ledger import dispatching, sending
+from tidings.ledger import dispatching, planning, sending
 from tidings.settings import EnvConnections
 
 # The six windows of F1, and three more: the caps counted and `sending` committed, but the provider not called yet;
-# the outcomes written, but not committed.
-WINDOWS = ("claimed", "rendered", "counting", "begun", "sending", "in_http", "answered", "recording", "recorded")
+# the outcomes written, but not committed. A planner has one as well: each of its batches.
+WINDOWS = (
+    "claimed", "rendered", "counting", "begun", "sending", "in_http", "answered", "recording", "recorded", "planning",
+)  # fmt: skip
 LONGEST = 60
 
 
@@ -43,6 +45,7 @@ class Watch:
     """Counts how often a process comes to its window, and ends or stops it there."""
 
     def __init__(self, window: str | None, nth: int, act: str) -> None:
+        assert window is None or window in WINDOWS, window
         self.window, self.left = window, nth
         self.signal = signal.SIGKILL if act == "kill" else signal.SIGSTOP
 
@@ -84,7 +87,11 @@ def wrap(watch: Watch) -> None:
     gates, begin, record, provider = (
         dispatch.pass_gates, dispatch.Lane._begin, dispatch.Lane._record, Opened.provider
     )  # fmt: skip
-    outcomes, count = dispatching.record_outcomes, sending._Room.__init__
+    outcomes, count, entries = dispatching.record_outcomes, sending._Room.__init__, planning.record
+
+    def planning_on(*given: Any, **more: Any) -> Any:
+        watch.arrive("planning")
+        return entries(*given, **more)
 
     def counting(room: Any, *given: Any) -> None:
         count(room, *given)
@@ -114,6 +121,7 @@ def wrap(watch: Watch) -> None:
     dispatch.pass_gates = passing
     dispatch.Lane._begin = begun  # type: ignore[method-assign]
     dispatch.Lane._record = recorded  # type: ignore[method-assign]
+    planning.record = planning_on
     dispatching.record_outcomes = recording
     sending._Room.__init__ = counting  # type: ignore[method-assign]
     Opened.provider = lambda *given, **more: Watched(provider(*given, **more), watch)  # type: ignore[assignment,method-assign]
@@ -125,6 +133,7 @@ def work(order: dict[str, Any]) -> dict[str, Any]:
     wrap(Watch(order.get("window"), int(order.get("nth", 1)), order.get("act", "kill")))
     if order.get("mutant"):
         mutants.MUTANTS[order["mutant"]]()
+    plan.BATCH = int(order.get("batch", plan.BATCH))
     told: Counter[str] = Counter()
     until = time.monotonic() + float(order.get("seconds", 0))
     with open_project(Path(order["folder"]), EnvConnections(order["environ"])) as opened:
