@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -79,22 +81,26 @@ def sandbox(
             signing_key=keys.sandbox_key,
         )
     try:
-        with stand_in:
+        with stand_in, _told_to_stop() as told:
             line(f"The inbox is at {stand_in.url}. Ctrl-C stops.")
             line("Providers: base_url: ", stand_in.url, dim=True)
             line('AIRFLOW_CONN_SENDGRID=\'{"conn_type": "tidings_sendgrid", "password": "SG.sandbox"}\'', dim=True)
             line(f"Twilio: account {ACCOUNT_SID}, its token is made in .tidings/secrets.json", dim=True)
-            _until_told()
+            told.wait()
     except OSError as trouble:
         raise DefinitionError(f"sandbox: port {at} must be free; found {trouble.strerror or trouble}") from None
 
 
-def _until_told() -> None:
-    """Wait for Ctrl-C or a TERM signal."""
+@contextmanager
+def _told_to_stop() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or a TERM signal sets: listened for before anybody is told that the service is up."""
     told = threading.Event()
-    for one in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(one, lambda *_: told.set())
-    told.wait()
+    before = {one: signal.signal(one, lambda *_: told.set()) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield told
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 def _port_of(url: str | None, otherwise: int) -> int:
