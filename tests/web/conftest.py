@@ -91,7 +91,7 @@ def _fill(opened: Opened) -> None:
             ))  # fmt: skip
             conn.execute(insert(schema.messages).values(**one))
         urls = json.dumps(["https://fenmark.example/cart", "https://fenmark.example/lamp?utm_source=tidings"])
-        conn.execute(insert(schema.message_links).values(message_id=MAIL, urls=urls, tracked=True))
+        conn.execute(insert(schema.receipts).values(message_id=MAIL, urls=urls, tracked=True))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

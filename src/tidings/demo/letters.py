@@ -9,7 +9,7 @@ import orjson
 from sqlalchemy import Connection, Row, Select, and_, func, select
 
 from tidings.demo.shoppers import Written
-from tidings.ledger.schema import entries, message_links, messages
+from tidings.ledger.schema import entries, messages, receipts
 from tidings.model.message import Space
 
 _CHUNK = 500
@@ -43,10 +43,10 @@ def _query() -> Select[Any]:
     return (
         select(
             m.id, m.campaign, m.channel, m.customer_id, m.sending_at, entries.c.entry_key, entries.c.sku,
-            entries.c.seen, message_links.c.tracked, before.label("before"),
+            entries.c.seen, receipts.c.tracked, before.label("before"),
         )
         .join_from(messages, entries, entries.c.id == m.entry_id)
-        .outerjoin(message_links, message_links.c.message_id == m.id)
+        .outerjoin(receipts, receipts.c.message_id == m.id)
         .where(m.space == Space.LIVE)
     )  # fmt: skip
 

@@ -14,7 +14,7 @@ from sqlalchemy.types import TypeEngine
 
 from tidings.ledger import bulk
 from tidings.ledger.bulk import TEXT, TIME, TRUTH, WHOLE, upsert
-from tidings.ledger.schema import engagements, message_links, messages, unmatched_events
+from tidings.ledger.schema import engagements, messages, receipts, unmatched_events
 from tidings.ledger.transitions import PROVABLE
 from tidings.model.engagement import Engagement, EngagementKind
 from tidings.model.message import Status
@@ -158,9 +158,9 @@ def message_of(conn: Connection, provider: str, provider_id: str) -> str | None:
 def links_of(conn: Connection, message_id: str) -> Links | None:
     """Return the targets of a message's links; None when it was never sent."""
     row = conn.execute(
-        select(message_links.c.urls, message_links.c.tracked, m.sending_at)
-        .join(messages, m.id == message_links.c.message_id)
-        .where(message_links.c.message_id == message_id)
+        select(receipts.c.urls, receipts.c.tracked, m.sending_at)
+        .join(messages, m.id == receipts.c.message_id)
+        .where(receipts.c.message_id == message_id)
     ).one_or_none()
     return None if row is None else Links(tuple(orjson.loads(row.urls)), row.tracked, row.sending_at)
 

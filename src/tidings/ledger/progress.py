@@ -12,7 +12,7 @@ import orjson
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from tidings.ledger.bulk import changed, upsert
-from tidings.ledger.schema import campaigns, contact_slots, cooldowns, entries, message_links, messages, runs
+from tidings.ledger.schema import campaigns, contact_slots, cooldowns, entries, messages, receipts, runs
 from tidings.model.message import Space
 
 
@@ -115,7 +115,7 @@ def drop_dry_run(conn: Connection, campaign: str) -> int:
     """Remove what a campaign planned in its dry-run space; return how many entries that were."""
     dry = (entries.c.space == Space.DRY_RUN, entries.c.campaign == campaign)
     gone = select(messages.c.id).join(entries, entries.c.id == messages.c.entry_id).where(*dry)
-    for kept in (message_links, contact_slots):
+    for kept in (receipts, contact_slots):
         conn.execute(delete(kept).where(kept.c.message_id.in_(gone)))
     conn.execute(delete(messages).where(messages.c.entry_id.in_(select(entries.c.id).where(*dry))))
     for kept in (cooldowns, campaigns):

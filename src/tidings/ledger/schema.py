@@ -135,6 +135,7 @@ messages = Table(
     Column("ended_at", UTCTime),
     Column("provider", String(20)),
     Column("provider_id", String(120)),
+    Column("mailbox", String(20)),                   # who receives it: gmail, outlook, yahoo, apple, other; never whose
     Column("template", String(200)),
     Column("template_hash", String(64)),
     Column("segments", Integer),
@@ -161,13 +162,44 @@ _partial("ix_messages_in_doubt", IN_DOUBT, messages.c.sending_at)
 _partial("ix_messages_provider", messages.c.provider_id.is_not(None), messages.c.provider_id)
 _partial("ix_messages_sending_at", messages.c.sending_at.is_not(None), messages.c.sending_at)
 
-# What a sent message's links lead to, written with `sending`: the redirect knows no other targets.
-message_links = Table(
-    "message_links", metadata,
+# What a message left with, written with `sending`: where its links lead (the redirect knows no other targets) and the
+# evidence that it was allowed to leave. No names and no addresses: digests, versions, rows, gates.
+receipts = Table(
+    "receipts", metadata,
     Column("message_id", String(32), primary_key=True),
     Column("urls", Text, nullable=False),            # JSON array; the link number is its index
     Column("tracked", Boolean, nullable=False),
+    Column("evidence", Text),                        # canonical JSON
     sqlite_with_rowid=False,
+)  # fmt: skip
+
+# The receipts of a day, each hashed together with the one before it: what was altered or taken out later shows.
+receipt_chain = Table(
+    "receipt_chain", metadata,
+    Column("day", UTCTime, primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("message_id", String(32), nullable=False, unique=True),
+    Column("digest", String(64), nullable=False),    # of the receipt and of what was sent, as sealed
+    Column("chain", String(64), nullable=False),     # of the link before and this digest
+)  # fmt: skip
+
+# What messages were made from, by content: campaign files, templates, brand, products as they were shown.
+versions = Table(
+    "versions", metadata,
+    Column("hash", String(64), primary_key=True),
+    Column("kind", String(20), nullable=False),      # campaign | template | brand | product
+    Column("name", String(200), nullable=False),
+    Column("content", Text, nullable=False),
+    Column("git_commit", String(64)),
+    Column("first_at", UTCTime, nullable=False),
+)  # fmt: skip
+
+# One row each time messages become `sending`: the last number has a witness outside the ledger.
+sendings = Table(
+    "sendings", metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("at", UTCTime, nullable=False),
+    Column("messages", Integer, nullable=False),
 )  # fmt: skip
 
 # The rows that serialise caps: one per canonical person and one per address, locked in sorted order.
@@ -230,6 +262,19 @@ unmatched_events = Table(
     Column("detail", String(200)),
 )  # fmt: skip
 
+# Every event as it came, each once; addresses and IP numbers are keyed hashes in it.
+raw_events = Table(
+    "raw_events", metadata,
+    Column("id", String(120), primary_key=True),
+    Column("provider", String(20), nullable=False),
+    Column("kind", String(30), nullable=False),
+    Column("message_id", String(32)),
+    Column("received_at", UTCTime, nullable=False),
+    Column("body", Text, nullable=False),
+    Index(None, "message_id"),
+    Index(None, "received_at"),
+)  # fmt: skip
+
 # Never again: by keyed address hash (brand-wide) or by person. ``channel`` "" means all channels.
 suppressions = Table(
     "suppressions", metadata,
@@ -252,7 +297,52 @@ consents = Table(
     Column("granted", Boolean, nullable=False),
     Column("at", UTCTime, nullable=False),
     Column("source", String(30), nullable=False),
+    Column("basis", String(30), nullable=False, default="express"),
+    Column("wording", String(400)),                  # what the person was shown when they said it
+    Column("message_id", String(32)),                # the message whose link brought them
     Index(None, "customer_id"),
+)  # fmt: skip
+
+# Texts are opened by a second word, sent from the phone itself (double opt-in); asked once, answered or not.
+opt_ins = Table(
+    "opt_ins", metadata,
+    Column("id", String(32), primary_key=True),
+    Column("customer_id", String(200), nullable=False),
+    Column("address_hash", String(64), nullable=False),
+    Column("channel", String(10), nullable=False),
+    Column("purpose", String(40), nullable=False),
+    Column("wording", String(400), nullable=False),
+    Column("asked_at", UTCTime, nullable=False),
+    Column("begun_at", UTCTime),                     # set before the question leaves: it leaves once
+    Column("sent_at", UTCTime),
+    Column("provider_id", String(120)),
+    Column("answered_at", UTCTime),
+    Column("granted", Boolean),
+    Index(None, "address_hash"),
+    Index(None, "customer_id"),
+)  # fmt: skip
+
+# What people decided, for the shop's other tools to follow: posted to a webhook, and a table a warehouse can load.
+opt_outs = Table(
+    "opt_outs", metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("customer_id", String(200)),
+    Column("address_hash", String(64)),
+    Column("channel", String(10), nullable=False),   # "" means all channels
+    Column("purpose", String(40), nullable=False, default=""),
+    Column("opted_out", Boolean, nullable=False),
+    Column("reason", String(30), nullable=False),
+    Column("at", UTCTime, nullable=False),
+    Column("source", String(30), nullable=False),
+    Column("told_at", UTCTime),
+)  # fmt: skip
+
+# Who was forgotten, by keyed hash of their id: enough never to write to them again, and to know nobody.
+erasures = Table(
+    "erasures", metadata,
+    Column("subject", String(64), primary_key=True),
+    Column("at", UTCTime, nullable=False),
+    Column("reason", String(60), nullable=False),
 )  # fmt: skip
 
 # Which share of which order a message gets; recomputed, never added to.
@@ -305,6 +395,30 @@ brakes = Table(
     Column("reason", String(200), nullable=False),
     Column("at", UTCTime, nullable=False),
     Column("by", String(60), nullable=False),
+)  # fmt: skip
+
+# Every pull, release and warning, kept; an alert is told once.
+brake_events = Table(
+    "brake_events", metadata,
+    Column("id", String(32), primary_key=True),
+    Column("scope", String(140), nullable=False),
+    Column("action", String(10), nullable=False),    # pulled | released | warned
+    Column("reason", String(200), nullable=False),
+    Column("remedy", String(400), nullable=False, default=""),
+    Column("at", UTCTime, nullable=False),
+    Column("by", String(60), nullable=False),
+    Column("told_at", UTCTime),
+    Index(None, "at"),
+)  # fmt: skip
+
+# Complaint rates that mailbox providers publish to senders (Gmail reports no complaints one by one).
+mailbox_rates = Table(
+    "mailbox_rates", metadata,
+    Column("mailbox", String(20), primary_key=True),
+    Column("domain", String(200), primary_key=True),
+    Column("day", UTCTime, primary_key=True),
+    Column("complaint_rate", Float, nullable=False),
+    Column("given_at", UTCTime, nullable=False),
 )  # fmt: skip
 
 settings = Table(

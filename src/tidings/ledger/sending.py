@@ -15,7 +15,7 @@ from tidings.ledger import bulk
 from tidings.ledger.bulk import TEXT, TIME, WHOLE, upsert
 from tidings.ledger.people import suppress, suppressed
 from tidings.ledger.planning import release_cooldowns
-from tidings.ledger.schema import contact_slots, contacts, message_links, messages
+from tidings.ledger.schema import contact_slots, contacts, messages, receipts
 from tidings.ledger.store import clock
 from tidings.ledger.transitions import PROVABLE
 from tidings.model.message import Status
@@ -249,8 +249,8 @@ def _write_links(conn: Connection, links: Sequence[tuple[str, str, bool]]) -> No
     if not links:
         return
     wanted = bulk.ids(conn, (link[0] for link in links))
-    conn.execute(delete(message_links).where(message_links.c.message_id.in_(select(wanted.c.id))))
-    bulk.append(conn, message_links, ("message_id", "urls", "tracked"), links)
+    conn.execute(delete(receipts).where(receipts.c.message_id.in_(select(wanted.c.id))))
+    bulk.append(conn, receipts, ("message_id", "urls", "tracked"), links)
 
 
 def record_outcomes(conn: Connection, outcomes: Sequence[Outcome], now: datetime) -> dict[str, int]:

@@ -16,6 +16,19 @@ IN_DOUBT = sa.text("status = 'unknown'")
 def upgrade() -> None:
     """Create every table of the first version."""
     op.create_table(
+        "brake_events",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("scope", sa.String(length=140), nullable=False),
+        sa.Column("action", sa.String(length=10), nullable=False),
+        sa.Column("reason", sa.String(length=200), nullable=False),
+        sa.Column("remedy", sa.String(length=400), nullable=False),
+        sa.Column("at", Time, nullable=False),
+        sa.Column("by", sa.String(length=60), nullable=False),
+        sa.Column("told_at", Time, nullable=True),
+        sa.PrimaryKeyConstraint("id", name="pk_brake_events"),
+    )
+    op.create_index("ix_brake_events_at", "brake_events", ["at"], unique=False)
+    op.create_table(
         "brakes",
         sa.Column("scope", sa.String(length=140), nullable=False),
         sa.Column("reason", sa.String(length=200), nullable=False),
@@ -43,6 +56,9 @@ def upgrade() -> None:
         sa.Column("granted", sa.Boolean(), nullable=False),
         sa.Column("at", Time, nullable=False),
         sa.Column("source", sa.String(length=30), nullable=False),
+        sa.Column("basis", sa.String(length=30), nullable=False),
+        sa.Column("wording", sa.String(length=400), nullable=True),
+        sa.Column("message_id", sa.String(length=32), nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_consents"),
     )
     op.create_index("ix_consents_customer_id", "consents", ["customer_id"], unique=False)
@@ -127,12 +143,52 @@ def upgrade() -> None:
     op.create_index("ix_entries_campaign_entered_at", "entries", ["campaign", "entered_at"], unique=False)
     op.create_index("ix_entries_customer_id", "entries", ["customer_id"], unique=False)
     op.create_table(
-        "message_links",
-        sa.Column("message_id", sa.String(length=32), nullable=False),
-        sa.Column("urls", sa.Text(), nullable=False),
-        sa.Column("tracked", sa.Boolean(), nullable=False),
-        sa.PrimaryKeyConstraint("message_id", name="pk_message_links"),
-        sqlite_with_rowid=False,
+        "erasures",
+        sa.Column("subject", sa.String(length=64), nullable=False),
+        sa.Column("at", Time, nullable=False),
+        sa.Column("reason", sa.String(length=60), nullable=False),
+        sa.PrimaryKeyConstraint("subject", name="pk_erasures"),
+    )
+    op.create_table(
+        "mailbox_rates",
+        sa.Column("mailbox", sa.String(length=20), nullable=False),
+        sa.Column("domain", sa.String(length=200), nullable=False),
+        sa.Column("day", Time, nullable=False),
+        sa.Column("complaint_rate", sa.Float(), nullable=False),
+        sa.Column("given_at", Time, nullable=False),
+        sa.PrimaryKeyConstraint("mailbox", "domain", "day", name="pk_mailbox_rates"),
+    )
+    op.create_table(
+        "opt_ins",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("customer_id", sa.String(length=200), nullable=False),
+        sa.Column("address_hash", sa.String(length=64), nullable=False),
+        sa.Column("channel", sa.String(length=10), nullable=False),
+        sa.Column("purpose", sa.String(length=40), nullable=False),
+        sa.Column("wording", sa.String(length=400), nullable=False),
+        sa.Column("asked_at", Time, nullable=False),
+        sa.Column("begun_at", Time, nullable=True),
+        sa.Column("sent_at", Time, nullable=True),
+        sa.Column("provider_id", sa.String(length=120), nullable=True),
+        sa.Column("answered_at", Time, nullable=True),
+        sa.Column("granted", sa.Boolean(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name="pk_opt_ins"),
+    )
+    op.create_index("ix_opt_ins_address_hash", "opt_ins", ["address_hash"], unique=False)
+    op.create_index("ix_opt_ins_customer_id", "opt_ins", ["customer_id"], unique=False)
+    op.create_table(
+        "opt_outs",
+        sa.Column("number", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column("customer_id", sa.String(length=200), nullable=True),
+        sa.Column("address_hash", sa.String(length=64), nullable=True),
+        sa.Column("channel", sa.String(length=10), nullable=False),
+        sa.Column("purpose", sa.String(length=40), nullable=False),
+        sa.Column("opted_out", sa.Boolean(), nullable=False),
+        sa.Column("reason", sa.String(length=30), nullable=False),
+        sa.Column("at", Time, nullable=False),
+        sa.Column("source", sa.String(length=30), nullable=False),
+        sa.Column("told_at", Time, nullable=True),
+        sa.PrimaryKeyConstraint("number", name="pk_opt_outs"),
     )
     op.create_table(
         "outcomes",
@@ -149,6 +205,37 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("campaign", "customer_id", "currency", name="pk_outcomes"),
     )
     op.create_index("ix_outcomes_campaign_exposed_at", "outcomes", ["campaign", "exposed_at"], unique=False)
+    op.create_table(
+        "raw_events",
+        sa.Column("id", sa.String(length=120), nullable=False),
+        sa.Column("provider", sa.String(length=20), nullable=False),
+        sa.Column("kind", sa.String(length=30), nullable=False),
+        sa.Column("message_id", sa.String(length=32), nullable=True),
+        sa.Column("received_at", Time, nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_raw_events"),
+    )
+    op.create_index("ix_raw_events_message_id", "raw_events", ["message_id"], unique=False)
+    op.create_index("ix_raw_events_received_at", "raw_events", ["received_at"], unique=False)
+    op.create_table(
+        "receipt_chain",
+        sa.Column("day", Time, nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("message_id", sa.String(length=32), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("chain", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("day", "position", name="pk_receipt_chain"),
+        sa.UniqueConstraint("message_id", name="uq_receipt_chain_message_id"),
+    )
+    op.create_table(
+        "receipts",
+        sa.Column("message_id", sa.String(length=32), nullable=False),
+        sa.Column("urls", sa.Text(), nullable=False),
+        sa.Column("tracked", sa.Boolean(), nullable=False),
+        sa.Column("evidence", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("message_id", name="pk_receipts"),
+        sqlite_with_rowid=False,
+    )
     op.create_table(
         "revenue_days",
         sa.Column("day", Time, nullable=False),
@@ -173,6 +260,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_runs"),
     )
     op.create_index("ix_runs_job_campaign_started_at", "runs", ["job", "campaign", "started_at"], unique=False)
+    op.create_table(
+        "sendings",
+        sa.Column("number", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column("at", Time, nullable=False),
+        sa.Column("messages", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("number", name="pk_sendings"),
+    )
     op.create_table(
         "settings",
         sa.Column("name", sa.String(length=60), nullable=False),
@@ -209,6 +303,16 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_unmatched_events"),
     )
     op.create_table(
+        "versions",
+        sa.Column("hash", sa.String(length=64), nullable=False),
+        sa.Column("kind", sa.String(length=20), nullable=False),
+        sa.Column("name", sa.String(length=200), nullable=False),
+        sa.Column("content", sa.Text(), nullable=False),
+        sa.Column("git_commit", sa.String(length=64), nullable=True),
+        sa.Column("first_at", Time, nullable=False),
+        sa.PrimaryKeyConstraint("hash", name="pk_versions"),
+    )
+    op.create_table(
         "messages",
         sa.Column("id", sa.String(length=32), nullable=False),
         sa.Column("entry_id", sa.String(length=32), nullable=False),
@@ -238,6 +342,7 @@ def upgrade() -> None:
         sa.Column("ended_at", Time, nullable=True),
         sa.Column("provider", sa.String(length=20), nullable=True),
         sa.Column("provider_id", sa.String(length=120), nullable=True),
+        sa.Column("mailbox", sa.String(length=20), nullable=True),
         sa.Column("template", sa.String(length=200), nullable=True),
         sa.Column("template_hash", sa.String(length=64), nullable=True),
         sa.Column("segments", sa.Integer(), nullable=True),
