@@ -289,3 +289,13 @@ def test_dispatch_says_what_became_of_what_was_due(
     assert re.search(r"^skipped +1  no_consent 1$", out, re.MULTILINE)
     assert out.splitlines()[-1] == "2 were due."
     assert again.splitlines()[-1] == "Nothing was due."
+
+
+def test_check_says_that_a_live_campaign_waits_while_its_provider_is_the_outbox(
+    shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(["check", "--project", str(shop)])
+
+    told = capsys.readouterr().out
+    assert "cart is live, but its e-mails wait: providers.email is the outbox" in " ".join(told.split())
+    assert "win_back is live" not in told

@@ -88,7 +88,7 @@ def run(folder: Path, connections: Connections | None = None, *, live: bool = Fa
             places += _live(opened)
     finally:
         opened.close()
-    notes += _reach(project)
+    notes += [*_reach(project), *_waiting(project)]
     return _sorted(project, found, better, stopping, Around(tuple(places), tuple(notes)))
 
 
@@ -204,6 +204,19 @@ def _reach(project: Project) -> list[str]:
     if all(choice.name == "outbox" or (choice.base_url and is_local(choice.base_url)) for choice in choices):
         return ["not in production: messages go to the outbox or the sandbox only"]
     return [f"not in production: only the {len(shop.allow_list)} addresses and domains on allow_list are written to"]
+
+
+def _waiting(project: Project) -> list[str]:
+    """Return the live campaigns of which nothing can leave: the outbox keeps messages, it never sends them."""
+    if project.shop is None:
+        return []
+    words = {Channel.EMAIL: "e-mails", Channel.SMS: "texts"}
+    return [
+        f"{campaign.name} is live, but its {words[channel]} wait: providers.{channel.value} is the outbox"
+        for campaign in project.campaigns.values()
+        for channel in sorted({step.channel for step in campaign.steps})
+        if campaign.mode == "live" and getattr(project.shop.providers, channel.value).name == "outbox"
+    ]
 
 
 def _sorted(
