@@ -150,6 +150,8 @@ PLANNED = messages.c.status == literal_column("'planned'")
 PENDING = messages.c.status.in_((literal_column("'planned'"), literal_column("'claimed'")))
 UNDER_WAY = messages.c.status.in_((literal_column("'claimed'"), literal_column("'sending'")))
 IN_DOUBT = messages.c.status == literal_column("'unknown'")
+# Offered again (at least once): waiting, although an earlier attempt may have been taken.
+DOUBTED = PENDING & messages.c.sending_at.is_not(None)
 
 
 def _partial(name: str, where: ColumnElement[bool], *columns: Column[Any]) -> Index:
@@ -269,9 +271,11 @@ raw_events = Table(
     Column("provider", String(20), nullable=False),
     Column("kind", String(30), nullable=False),
     Column("message_id", String(32)),
+    Column("provider_id", String(120)),              # while nobody knows the message: it may be named later
     Column("received_at", UTCTime, nullable=False),
     Column("body", Text, nullable=False),
     Index(None, "message_id"),
+    Index(None, "provider_id"),
     Index(None, "received_at"),
 )  # fmt: skip
 

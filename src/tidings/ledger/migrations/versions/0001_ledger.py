@@ -211,11 +211,13 @@ def upgrade() -> None:
         sa.Column("provider", sa.String(length=20), nullable=False),
         sa.Column("kind", sa.String(length=30), nullable=False),
         sa.Column("message_id", sa.String(length=32), nullable=True),
+        sa.Column("provider_id", sa.String(length=120), nullable=True),
         sa.Column("received_at", Time, nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_raw_events"),
     )
     op.create_index("ix_raw_events_message_id", "raw_events", ["message_id"], unique=False)
+    op.create_index("ix_raw_events_provider_id", "raw_events", ["provider_id"], unique=False)
     op.create_index("ix_raw_events_received_at", "raw_events", ["received_at"], unique=False)
     op.create_table(
         "receipt_chain",
