@@ -48,7 +48,12 @@ class Rendered:
 
 
 class Template:
-    """One message, compiled. ``hash`` changes whenever any file it is made of does; ``sources`` are those files."""
+    """One message, compiled. ``hash`` changes whenever any file it is made of does; ``sources`` are those files.
+
+    ``files`` are their names below the folder with their contents, enough to compile the same message elsewhere.
+    """
+
+    files: tuple[tuple[str, str], ...] = ()
 
     def __init__(
         self, name: str, channel: Channel, hash: str, sources: tuple[str, ...], parts: Mapping[str, Part]
@@ -157,7 +162,9 @@ class Library:
         first = read.root.file
         others = sorted(f"{self.folder.name}/{file}" for file, _ in read.files)
         sources = (first, *(file for file in others if file != first))
-        return Template(name, channel, digest.hexdigest(), sources, parts)
+        made = Template(name, channel, digest.hexdigest(), sources, parts)
+        made.files = read.files
+        return made
 
     def _sms_parts(self, read: source.Sources) -> dict[str, Part]:
         if read.frame is not None:

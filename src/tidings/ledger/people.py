@@ -107,8 +107,14 @@ def consents_of(conn: Connection, customer_ids: Collection[str]) -> list[Consent
         return []
     c, wanted = consents.c, bulk.ids(conn, customer_ids)
     rows = conn.execute(
-        select(c.customer_id, c.channel, c.purpose, c.granted, c.at)
+        select(c.customer_id, c.channel, c.purpose, c.granted, c.at, c.basis, c.wording)
         .join(wanted, wanted.c.id == c.customer_id)
         .order_by(c.at, c.id)
     )
-    return [Consent(row.customer_id, Channel(row.channel), row.purpose, row.granted, row.at) for row in rows]
+    return [
+        Consent(
+            row.customer_id, Channel(row.channel), row.purpose, row.granted, row.at,
+            source="ledger", basis=row.basis, wording=row.wording,
+        )
+        for row in rows
+    ]  # fmt: skip

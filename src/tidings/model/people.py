@@ -45,10 +45,17 @@ class Customer:
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """One statement by a person about one channel and purpose; the latest wins, a withdrawal wins ties."""
+    """One statement by a person about one channel and purpose; the latest wins, a withdrawal wins ties.
+
+    What proves it is no part of what was said: ``source`` is where the row stands (``warehouse`` or ``ledger``),
+    ``basis`` on what ground it counts, ``wording`` what the person was shown.
+    """
 
     customer_id: str
     channel: Channel
     purpose: str
     granted: bool
     at: datetime
+    source: str = field(default="warehouse", compare=False)
+    basis: str = field(default="express", compare=False)
+    wording: str | None = field(default=None, compare=False)

@@ -152,6 +152,14 @@ def consented_since(
     consents: Iterable[Consent], channel: Channel, purposes: Collection[str], at: datetime
 ) -> datetime | None:
     """Return when the permission that ``may_contact`` finds was given (the earliest of several), or None."""
+    found = permission(consents, channel, purposes, at)
+    return None if found is None else found.at
+
+
+def permission(
+    consents: Iterable[Consent], channel: Channel, purposes: Collection[str], at: datetime
+) -> Consent | None:
+    """Return the statement that ``may_contact`` relies on (the earliest of several that stand), or None."""
     latest: dict[str, Consent] = {}
     for consent in consents:
         if consent.channel != channel or consent.purpose not in purposes or consent.at > at:
@@ -159,7 +167,12 @@ def consented_since(
         known = latest.get(consent.purpose)
         if known is None or (consent.at, not consent.granted) > (known.at, not known.granted):
             latest[consent.purpose] = consent
-    return min((consent.at for consent in latest.values() if consent.granted), default=None)
+    standing = [consent for consent in latest.values() if consent.granted]
+    return min(standing, key=_given, default=None) if len(standing) != 1 else standing[0]
+
+
+def _given(consent: Consent) -> tuple[datetime, str]:
+    return consent.at, consent.purpose
 
 
 def allow_listed(value: str, allowed: Collection[str]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Mapping as Marks
 from datetime import UTC, datetime
 from typing import Any
 
@@ -38,8 +39,17 @@ def stale(shop: Shop, mapping: Mapping, names: Iterable[str], as_of: datetime) -
 
     A table without ``freshness`` or watermark is never stale; one that has both but no load yet is, since ever.
     """
-    bounded = [name for name in names if mapping.freshness_of(name) < mapping.freshness_of("")]
-    marks = watermarks(shop, mapping, bounded, as_of=as_of)
+    return too_old(mapping, bounded(shop, mapping, names, as_of), as_of)
+
+
+def bounded(shop: Shop, mapping: Mapping, names: Iterable[str], as_of: datetime) -> dict[str, datetime | None]:
+    """Return the watermarks of those of the tables whose age is bounded at all."""
+    asked = [name for name in names if mapping.freshness_of(name) < mapping.freshness_of("")]
+    return watermarks(shop, mapping, asked, as_of=as_of)
+
+
+def too_old(mapping: Mapping, marks: Marks[str, datetime | None], as_of: datetime) -> dict[str, datetime]:
+    """Return those of the tables with these watermarks that are stale, with them."""
     beginning = datetime(1970, 1, 1, tzinfo=UTC)
     found = {name: at or beginning for name, at in marks.items()}
     return {name: at for name, at in found.items() if as_of - at > mapping.freshness_of(name)}

@@ -97,14 +97,19 @@ def consents(shop: Shop, ids: Iterable[str]) -> list[Consent]:
     known = _known(shop, sorted(set(ids)))
     owners = _owners(known)
     table = shop.tables["consents"]
-    wanted = (table.c.customer_id, table.c.channel, table.c.purpose, table.c.status, table.c.occurred_at)
+    worded = shop.tables.has("consents", "wording")
+    wanted = [table.c.customer_id, table.c.channel, table.c.purpose, table.c.status, table.c.occurred_at]
+    wanted += [table.c.wording] if worded else []
     found = []
     for some in _portions(owners):
         for row in shop.stream(select(*wanted).where(table.c.customer_id.in_(some))):
             if row.channel in _CHANNELS and row.status is not None:
                 granted = row.status == "granted"
                 who = owners[row.customer_id]
-                found.append(Consent(who, Channel(row.channel), row.purpose, granted, row.occurred_at))
+                wording = row.wording if worded else None
+                found.append(
+                    Consent(who, Channel(row.channel), row.purpose, granted, row.occurred_at, wording=wording)
+                )
     return sorted(found, key=lambda one: (one.at, one.customer_id, one.channel, one.purpose, not one.granted))
 
 
