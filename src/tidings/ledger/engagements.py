@@ -4,34 +4,41 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, or_, select, true, update
+from sqlalchemy import Connection, func, or_, select, true, update
 from sqlalchemy.types import TypeEngine
 
-from tidings.ledger import bulk
+from tidings.ledger import bulk, machines
 from tidings.ledger.bulk import TEXT, TIME, TRUTH, WHOLE, upsert
-from tidings.ledger.schema import engagements, messages, receipts, unmatched_events
+from tidings.ledger.schema import DOUBTED, engagements, messages, receipts, unmatched_events
 from tidings.ledger.transitions import PROVABLE
 from tidings.model.engagement import Engagement, EngagementKind
 from tidings.model.message import Status
 
 # A click sooner than this after sending is a scanner's, not a person's.
 HUMAN_AFTER = timedelta(seconds=10)
+# Kinds after which it may show that a machine clicked.
+_TELLING = frozenset({EngagementKind.CLICKED, EngagementKind.DELIVERED})
 
 m = messages.c
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What a batch of events came to: ``new + repeated + unmatched`` is its size."""
+    """What a batch of events came to: ``new + repeated + unmatched`` is its size.
+
+    ``matched`` is the message of each event by its id; ``named`` are provider ids that were not known before.
+    """
 
     new: int
     repeated: int
     unmatched: int
+    matched: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    named: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +69,7 @@ def take(conn: Connection, events: Sequence[Engagement], now: datetime, *, provi
     Any event about a message proves that the provider took it: ``sending``, ``unknown`` and ``presumed_lost``
     become ``sent``, as of the moment it left. Clicks within seconds of sending are marked as a machine's.
     """
-    distinct = {_key(event.id): event for event in reversed(events)}
+    distinct = {key_of(event.id): event for event in reversed(events)}
     known = _lock_messages(conn, distinct.values())
     matched: list[tuple[Any, ...]] = []
     unmatched: list[tuple[Any, ...]] = []
@@ -76,11 +83,13 @@ def take(conn: Connection, events: Sequence[Engagement], now: datetime, *, provi
             detail = bulk.fit(event.detail, 200)
             matched.append((key, row.id, event.kind, event.at, now, machine, event.link, detail))
     new = _keep(conn, matched, unmatched)
-    _settle(conn, [(known.get(one.message_id) or known.get(one.provider_id or ""), one) for one in distinct.values()])
-    return Taken(new, len(events) - new - len(unmatched), len(unmatched))
+    machines.mark(conn, {row[1] for row in matched if row[2] in _TELLING})
+    named = _settle(conn, [(known.get(one.message_id) or known.get(one.provider_id or ""), one) for one in distinct.values()])
+    return Taken(new, len(events) - new - len(unmatched), len(unmatched), {row[0]: row[1] for row in matched}, named)
 
 
-def _key(event_id: str) -> str:
+def key_of(event_id: str) -> str:
+    """Return the key under which an event is kept."""
     plain = event_id.replace("\0", "")
     return plain if len(plain) <= 120 else hashlib.sha256(plain.encode()).hexdigest()
 
@@ -126,26 +135,38 @@ def _keep(conn: Connection, matched: Sequence[tuple[Any, ...]], unmatched: Seque
     return new
 
 
-def _settle(conn: Connection, events: Sequence[tuple[Any, Engagement]]) -> None:
+def _settle(conn: Connection, events: Sequence[tuple[Any, Engagement]]) -> frozenset[str]:
     proven: dict[str, str | None] = {}
     for row, event in events:
-        if row is not None and (row.status in PROVABLE or (event.provider_id and not row.provider_id)):
+        if row is not None and (_provable(row) or (event.provider_id and not row.provider_id)):
             proven[row.id] = max(proven.get(row.id) or "", event.provider_id or "") or None
     if not proven:
-        return
+        return frozenset()
     proof = bulk.given(conn, {"id": TEXT, "provider_id": TEXT}, [(k, bulk.fit(v, 120)) for k, v in proven.items()])
     conn.execute(
         update(messages)
-        .where(m.id == proof.c.id, m.status.in_(PROVABLE))
+        .where(m.id == proof.c.id, or_(m.status.in_(PROVABLE), DOUBTED))
         .values(
-            status=Status.SENT, sent_at=m.sending_at, ended_at=m.sending_at, reason=None, detail=None, lease_until=None
+            status=Status.SENT,
+            sent_at=func.coalesce(m.sending_at, m.send_at),
+            ended_at=func.coalesce(m.sending_at, m.send_at),
+            reason=None,
+            detail=None,
+            lease_until=None,
         )
     )
-    conn.execute(
+    newly = (
         update(messages)
         .where(m.id == proof.c.id, m.provider_id.is_(None), proof.c.provider_id.is_not(None))
         .values(provider_id=proof.c.provider_id)
+        .returning(m.provider_id)
     )
+    return frozenset(conn.scalars(newly))
+
+
+def _provable(row: Any) -> bool:
+    offered_again = row.status in (Status.PLANNED, Status.CLAIMED) and row.sending_at is not None
+    return row.status in PROVABLE or offered_again
 
 
 def message_of(conn: Connection, provider: str, provider_id: str) -> str | None:

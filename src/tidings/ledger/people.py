@@ -7,11 +7,11 @@ from collections import defaultdict
 from collections.abc import Collection
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, insert, or_, select, true
+from sqlalchemy import Connection, and_, func, insert, or_, select, true
 
 from tidings.ledger import bulk
 from tidings.ledger.bulk import upsert
-from tidings.ledger.schema import consents, suppressions
+from tidings.ledger.schema import consents, messages, suppressions
 from tidings.model.people import Channel, Consent
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -27,9 +27,12 @@ def suppress(
     at: datetime,
     source: str,
     message_id: str | None = None,
-) -> None:
-    """Never write to these subjects ("a:<address hash>", "p:<customer id>") again; None is every channel."""
-    _say(conn, subjects, channel, reason, {"at": at, "source": source, "message_id": message_id})
+) -> set[str]:
+    """Never write to these subjects ("a:<address hash>", "p:<customer id>") again; None is every channel.
+
+    Returns those for whom this is news: the same word again, or an older one, changes nothing.
+    """
+    return _say(conn, subjects, channel, reason, {"at": at, "source": source, "message_id": message_id})
 
 
 def lift(
@@ -41,16 +44,19 @@ def lift(
     reasons: Collection[str] = ("stop", "unsubscribed"),
     source: str = "person",
 ) -> None:
-    """Take back, as of ``at``, suppressions for these reasons; a bounce or a complaint is not a person's to lift."""
-    for reason in sorted(reasons):
+    """Take back, as of ``at``, suppressions for these reasons; a bounce or a complaint is not a person's to lift.
+
+    What an erasure closed nobody can open: whoever asks may not be whom it was about.
+    """
+    for reason in sorted({*reasons} - {"erased"}):
         _say(conn, subjects, channel, reason, {"at": _NEVER, "lifted_at": at, "source": source})
 
 
 def _say(
     conn: Connection, subjects: Collection[str], channel: str | None, reason: str, said: dict[str, object]
-) -> None:
+) -> set[str]:
     if not subjects:
-        return
+        return set()
     names = bulk.ids(conn, subjects)
     key = {"channel": channel or EVERY_CHANNEL, "reason": reason[:30]}
     column = "lifted_at" if "lifted_at" in said else "at"
@@ -58,14 +64,16 @@ def _say(
     rows = select(names.c.id, *fixed.values()).where(true()).order_by(names.c.id)
     write = upsert(conn, suppressions).from_select(["subject", *fixed], rows)
     changed = {name: write.excluded[name] for name in said if column == "at" or name == "lifted_at"}
-    stored = suppressions.c[column]
-    conn.execute(
-        write.on_conflict_do_update(
-            index_elements=["subject", "channel", "reason"],
-            set_=changed,
-            where=or_(stored.is_(None), stored < write.excluded[column]),
-        )
-    )
+    stored, later = suppressions.c[column], write.excluded[column]
+    newer = [stored.is_(None), stored < later]
+    if column == "at":
+        # Two words of the same moment: the same proof is kept, whichever came first.
+        proofs = [func.coalesce(one.message_id, "") for one in (suppressions.c, write.excluded)]
+        newer.append(and_(stored == later, proofs[0] < proofs[1]))
+    kept = write.on_conflict_do_update(
+        index_elements=["subject", "channel", "reason"], set_=changed, where=or_(*newer)
+    ).returning(suppressions.c.subject)
+    return set(conn.scalars(kept))
 
 
 def suppressed(conn: Connection, subjects: Collection[str]) -> dict[str, set[str]]:
@@ -77,7 +85,7 @@ def suppressed(conn: Connection, subjects: Collection[str]) -> dict[str, set[str
     if not subjects:
         return {}
     s, wanted = suppressions.c, bulk.ids(conn, subjects)
-    in_force = or_(s.lifted_at.is_(None), s.lifted_at <= s.at)
+    in_force = or_(s.lifted_at.is_(None), s.lifted_at <= s.at, s.reason == "erased")
     found: dict[str, set[str]] = defaultdict(set)
     for subject, channel in conn.execute(
         select(s.subject, s.channel).join(wanted, wanted.c.id == s.subject).where(in_force)
@@ -86,8 +94,19 @@ def suppressed(conn: Connection, subjects: Collection[str]) -> dict[str, set[str
     return dict(found)
 
 
-def add_consent(conn: Connection, consent: Consent, *, source: str) -> None:
-    """Keep what a person told us directly; it is folded with the warehouse's consents, the latest wins."""
+def add_consent(
+    conn: Connection,
+    consent: Consent,
+    *,
+    source: str,
+    basis: str = "express",
+    wording: str | None = None,
+    message_id: str | None = None,
+) -> None:
+    """Keep what a person told us directly; it is folded with the warehouse's consents, the latest wins.
+
+    ``wording`` is what they were shown when they said it, ``message_id`` the message whose link brought them.
+    """
     conn.execute(
         insert(consents).values(
             id=uuid.uuid4().hex,
@@ -96,7 +115,10 @@ def add_consent(conn: Connection, consent: Consent, *, source: str) -> None:
             purpose=consent.purpose,
             granted=consent.granted,
             at=consent.at,
-            source=source,
+            source=source[:30],
+            basis=basis[:30],
+            wording=bulk.fit(wording, 400),
+            message_id=message_id,
         )
     )
 
@@ -118,3 +140,35 @@ def consents_of(conn: Connection, customer_ids: Collection[str]) -> list[Consent
         )
         for row in rows
     ]  # fmt: skip
+
+
+def reasons(conn: Connection, subjects: Collection[str], channel: str) -> set[str]:
+    """Return why these subjects must not be written to on the channel, as far as it still holds."""
+    if not subjects:
+        return set()
+    s, wanted = suppressions.c, bulk.ids(conn, subjects)
+    in_force = or_(s.lifted_at.is_(None), s.lifted_at <= s.at, s.reason == "erased")
+    query = select(s.reason).join(wanted, wanted.c.id == s.subject)
+    return set(conn.scalars(query.where(in_force, s.channel.in_((channel, EVERY_CHANNEL)))))
+
+
+def sharing(conn: Connection, address_hashes: Collection[str]) -> set[str]:
+    """Return the customers to whom messages for these addresses were planned: the people behind one mailbox."""
+    if not address_hashes:
+        return set()
+    wanted = bulk.ids(conn, address_hashes)
+    query = select(messages.c.customer_id).join(wanted, wanted.c.id == messages.c.address_hash).distinct()
+    return set(conn.scalars(query))
+
+
+def addresses_of(conn: Connection, customer_ids: Collection[str], channel: str) -> set[str]:
+    """Return the keyed hashes of the addresses at which these customers were written to on a channel."""
+    if not customer_ids:
+        return set()
+    wanted = bulk.ids(conn, customer_ids)
+    query = (
+        select(messages.c.address_hash)
+        .join(wanted, wanted.c.id == messages.c.customer_id)
+        .where(messages.c.channel == channel, messages.c.address_hash.is_not(None))
+    )
+    return set(conn.scalars(query.distinct()))
