@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
-    for command in (detect, plan, approve, pause, resume, explain):
+    for command in (detect, plan, approve, explain):
         app.command()(command)
 
 
@@ -102,35 +102,6 @@ def approve(campaign: CampaignName, project: ProjectDir = HERE) -> None:
         line(f"{campaign} is approved; it was not waiting.")
     else:
         line(f"{campaign} is approved: {number(counted)} may enter with the next run.")
-
-
-Scope = Annotated[
-    str, typer.Argument(metavar="WHAT", help="A campaign, `all`, `channel:sms`, `provider:twilio` or so.")
-]
-
-
-def pause(
-    what: Scope,
-    reason: Annotated[str, typer.Option("--reason", help="Why, for the others.")] = "paused by a person",
-    project: ProjectDir = HERE,
-) -> None:
-    """Stop sending at once: a campaign, a channel, a provider, or all."""
-    from tidings.jobs import brakes as job
-    from tidings.jobs.opening import open_project
-
-    with open_project(project) as opened:
-        scope = job.pull(opened, what, reason)
-    line(status("paused"), f"  {scope}. `tidings resume {what}` lets go.")
-
-
-def resume(what: Scope, project: ProjectDir = HERE) -> None:
-    """Let sending go on after a pause or a stop."""
-    from tidings.jobs import brakes as job
-    from tidings.jobs.opening import open_project
-
-    with open_project(project) as opened:
-        scope, was_on = job.release(opened, what)
-    line(f"{scope} goes on." if was_on else f"{scope} was not stopped.")
 
 
 def explain(

@@ -9,7 +9,7 @@ import sys
 import types
 import typing
 from collections.abc import Iterator, Mapping
-from datetime import time, timedelta
+from datetime import date, time, timedelta
 from enum import Enum
 from fractions import Fraction
 from pathlib import Path
@@ -133,7 +133,7 @@ def kind(annotation: Any) -> str:
 
 def _plain(annotation: Any) -> str:
     words = {timedelta: "duration", Fraction: "share", time: "clock time", bool: "true or false", int: "whole number"}
-    words |= {float: "number", str: "text"}
+    words |= {float: "number", str: "text", date: "day"}
     if annotation in words:
         return words[annotation]
     if isinstance(annotation, type) and issubclass(annotation, Enum):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from fractions import Fraction
 from typing import Literal, Self
 
@@ -141,3 +141,63 @@ class Consent(Section):
     click_tracking_needs_consent: tuple[words.Country, ...] = Field(
         TRACKING_NEEDS_CONSENT, description="Countries where links are plain for people who did not agree to tracking"
     )
+
+
+class RateBrake(Section):
+    """From which rate somebody is told, and from which marketing stops."""
+
+    warn: Share
+    stop: Share
+    over: PositiveDuration
+    at_least: int
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if not 0 < self.warn <= self.stop:
+            raise ValueError("warn: must be above 0% and not above stop")
+        return self
+
+
+class ComplaintBrake(RateBrake):
+    """Complaints. Google asks to stay below 0.1% and never to reach 0.3%."""
+
+    warn: Share = Field(Fraction(1, 1000), description="From this rate on, an alert once a day")
+    # Below Google's 0.3 %, so that there is room for what is under way.
+    stop: Share = Field(Fraction(2, 1000), description="From this rate on, marketing stops until a person lets it go")
+    over: PositiveDuration = Field(timedelta(days=28), description="What was sent so long ago still counts")
+    at_least: int = Field(1000, ge=1, description="Below so many delivered messages a rate says nothing")
+
+
+class BounceBrake(RateBrake):
+    """Hard bounces."""
+
+    warn: Share = Field(Fraction(2, 100), description="From this rate on, an alert once a day")
+    stop: Share = Field(Fraction(5, 100), description="From this rate on, marketing stops until a person lets it go")
+    over: PositiveDuration = Field(timedelta(days=7), description="What was sent so long ago still counts")
+    at_least: int = Field(200, ge=1, description="Below so many delivered or bounced messages a rate says nothing")
+
+
+class Brakes(Section):
+    """What stops sending by itself, per campaign, per channel and per receiving mailbox provider.
+
+    Never on fewer than three complaints or bounces. After a person has let go, counting begins anew.
+    """
+
+    complaints: ComplaintBrake = Field(
+        default_factory=ComplaintBrake, description="Complaints of those delivered, where the mailbox tells of them"
+    )
+    bounces: BounceBrake = Field(default_factory=BounceBrake, description="Hard bounces of those delivered or bounced")
+    look_every: PositiveDuration = Field(timedelta(minutes=5), description="How often dispatch counts the rates")
+    probe_after: PositiveDuration = Field(
+        timedelta(minutes=15),
+        description="A provider that stopped by itself is tried with one message after this wait, or with a new key",
+    )
+
+
+class WarmUp(Section):
+    """A new sender's first days: so many messages on the first day (UTC), more each day, then no limit."""
+
+    start: date = Field(description="The first day, such as 2026-03-02; nothing leaves before it")
+    first_day: int = Field(500, ge=1, description="At most so many messages on the first day")
+    growth: float = Field(1.5, gt=1, le=3, description="Times as many on each day that follows")
+    until: int = Field(100_000, ge=1, description="A day that would allow so many has no limit any more")

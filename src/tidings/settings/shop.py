@@ -14,7 +14,7 @@ from tidings.model.people import Channel
 from tidings.settings import words
 from tidings.settings.brand import Brand
 from tidings.settings.brand import Palette as Palette
-from tidings.settings.policy import CampaignDefaults, CapRule, Consent, QuietHours, default_caps
+from tidings.settings.policy import Brakes, CampaignDefaults, CapRule, Consent, QuietHours, WarmUp, default_caps
 from tidings.settings.words import Section
 
 
@@ -54,6 +54,13 @@ class EmailSender(Section):
     address: words.Email = Field(alias="from", description="The From address")
     name: str | None = Field(None, description="The From name; the brand's name when left out")
     reply_to: words.Email | None = Field(None, description="Where replies go; the From address when left out")
+    warm_up: WarmUp | None = Field(None, description="How a new sender begins; no limit when left out")
+    dkim_selectors: tuple[words.Selector, ...] = Field(
+        ("s1", "s2"), min_length=1, description="The DKIM keys of the From domain that `tidings check --live` looks for"
+    )
+    return_path: words.Domain | None = Field(
+        None, description='Where bounces go, such as "em123.shop.example"; the From domain when left out'
+    )
 
 
 class SmsSender(Section):
@@ -63,6 +70,7 @@ class SmsSender(Section):
         None, alias="from", description='A phone number in quotes such as "+15551230000"'
     )
     messaging_service: str | None = Field(None, description="The id of a messaging service, in place of a number")
+    warm_up: WarmUp | None = Field(None, description="How a new sender begins; no limit when left out")
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
@@ -132,6 +140,11 @@ class Dispatch(Section):
     presume_lost_after: PositiveDuration = Field(
         timedelta(days=3), description="Until an unknown message counts as lost"
     )
+    witness: str = Field(
+        ".tidings/witness.json",
+        min_length=1,
+        description="A file that is not restored with the ledger: it knows what was sent last",
+    )
 
     @model_validator(mode="after")
     def _lease_outlasts(self) -> Self:
@@ -178,6 +191,7 @@ class Settings(Section):
     consent: Consent = Field(default_factory=Consent, description="Which permission a message needs")
     defaults: CampaignDefaults = Field(default_factory=CampaignDefaults, description="For campaigns that do not say")
     dispatch: Dispatch = Field(default_factory=Dispatch, description="How messages leave")
+    brakes: Brakes = Field(default_factory=Brakes, description="What stops sending by itself")
     measure: Measure = Field(default_factory=Measure, description="How results are counted")
     utm_source: str = Field("tidings", pattern=r"^[\w.-]+$", description="utm_source of every link")
 

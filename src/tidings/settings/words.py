@@ -16,6 +16,8 @@ _CURRENCY = re.compile(r"^[A-Z]{3}$")
 _EMAIL = re.compile(r"^[^@\s\"<>]+@[^@\s\"<>]+\.[^@\s\"<>]+$")
 _NAME = re.compile(r"^[a-z][a-z0-9_]{0,59}$")
 _PHONE = re.compile(r"^\+[1-9]\d{6,14}$")
+_DOMAIN = re.compile(r"^([a-z0-9_]([a-z0-9_-]*[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]$")
+_SELECTOR = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")
 _LOCALE = re.compile(r"^[a-z]{2,3}([_-][A-Za-z0-9]{2,8})*$")
 
 
@@ -80,6 +82,7 @@ def phone(value: object) -> object:
 Colour = Annotated[str, _matching(_COLOUR, 'must be a colour such as "#1F3D36"')]
 Country = Annotated[str, _matching(_COUNTRY, 'must be a two-letter country code such as "FI"')]
 Currency = Annotated[str, _matching(_CURRENCY, 'must be a three-letter currency code such as "EUR"')]
+Domain = Annotated[str, _matching(_DOMAIN, 'must be a domain such as "em123.shop.example"')]
 Email = Annotated[str, _matching(_EMAIL, 'must be an e-mail address such as "hello@shop.example"')]
 Name = Annotated[str, _matching(_NAME, "must be lower-case letters, digits and _, starting with a letter, at most 60")]
 Locale = Annotated[str, _matching(_LOCALE, 'must be a locale such as "en" or "de_AT"')]
@@ -87,6 +90,7 @@ Phone = Annotated[
     str, BeforeValidator(phone), _matching(_PHONE, 'must be a phone number in quotes such as "+358401234567"')
 ]
 Recipient = Annotated[str, AfterValidator(recipient)]
+Selector = Annotated[str, _matching(_SELECTOR, 'must be a DKIM selector such as "s1"')]
 WebAddress = Annotated[str, AfterValidator(web_address)]
 Zone = Annotated[str, AfterValidator(zone)]
 
