@@ -232,6 +232,7 @@ def test_what_comes_up_shortly_is_told_for_arbitration(ledger, record):
 
 def test_no_transition_leads_from_in_flight_back_to_planned_but_a_certain_refusal():
     back = {one.name for one in TRANSITIONS if one.after is Status.PLANNED and one.before is not Status.CLAIMED}
-    assert back == {"record retry"}
+    assert back == {"record retry", "offer_again"}
+    assert all(one.at_least_once for one in TRANSITIONS if one.name == "offer_again")
     assert {one.before for one in TRANSITIONS if one.after is Status.SENDING} == {Status.CLAIMED}
     assert not any(one.before in BORN - {Status.PLANNED} for one in TRANSITIONS)

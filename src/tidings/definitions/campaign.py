@@ -76,6 +76,11 @@ class CampaignWords(CampaignDefaults):
     variants: dict[words.Name, Share] = Field(
         default_factory=dict, description="Arms of a content test and their shares; together at most 100%"
     )
+    delivery_semantics: Literal["at_most_once", "at_least_once"] = Field(
+        "at_most_once",
+        description="When the provider's answer was lost: at_most_once never sends again; at_least_once sends once "
+        "more, perhaps twice to the same person; for transactional steps only",
+    )
     caps_exempt: bool = Field(False, description="Whether caps do not count; for transactional steps only")
 
     @field_validator("schedule")
@@ -118,6 +123,11 @@ class CampaignWords(CampaignDefaults):
                     raise ValueError(f"steps.{number}.templates: must name variants; found {words.found(variant)}")
         if self.caps_exempt and any(step.message_class == "marketing" for step in self.steps):
             raise ValueError("caps_exempt: must be false for marketing steps; found a marketing step")
+        if self.delivery_semantics == "at_least_once":
+            for step in self.steps:
+                if step.message_class == "marketing":
+                    rule = "delivery_semantics: must be at_most_once unless every step is transactional"
+                    raise ValueError(f"{rule}; found the marketing step {words.found(step.name)}")
         return self
 
 

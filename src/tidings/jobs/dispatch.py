@@ -24,7 +24,8 @@ from tidings.jobs import campaigns as words
 from tidings.jobs.gates import Batch, Deferral, Ending, last_look, pass_gates, provider_name, refused
 from tidings.jobs.opening import Opened
 from tidings.jobs.sending import Exchange, Halts, Ready
-from tidings.ledger import brakes, dispatching, planning
+from tidings.jobs.versions import Versions
+from tidings.ledger import brakes, dispatching, planning, receipts
 from tidings.ledger.dispatching import Begun, Claim, Outcome
 from tidings.model.message import Space, Status
 from tidings.model.people import Channel
@@ -53,6 +54,7 @@ class DispatchCounts:
     expired: int = 0
     returned: int = 0
     doubtful: int = 0
+    offered_again: int = 0
     halted: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -144,6 +146,7 @@ class Lane:
         self.owner = uuid.uuid4().hex
         self.until = time.monotonic() + budget.total_seconds()
         self.halts = Halts.none(self.settings.halt_after)
+        self.versions = Versions(opened)
         self.counts: Counter[str] = Counter()
         # A batch is prepared in one thread while another is recorded in a second.
         self._counting = threading.Lock()
@@ -160,6 +163,7 @@ class Lane:
     async def work(self) -> DispatchCounts:
         """Reap, then lease shard after shard; every provider is closed at the end."""
         started = self.clock()
+        await asyncio.to_thread(self._open_up, started)
         try:
             await asyncio.to_thread(self._tidy)
             done: set[int] = set()
@@ -175,10 +179,21 @@ class Lane:
         finally:
             for provider in self.providers.values():
                 await provider.close()
+        await asyncio.to_thread(self._close_up)
         told = self._told()
-        if told.claimed or told.returned or told.doubtful:
+        if told.claimed or told.returned or told.doubtful or told.offered_again:
             await asyncio.to_thread(self._record_run, told, started)
         return told
+
+    def _open_up(self, now: datetime) -> None:
+        """Refuse to work on a ledger that was restored and not reconciled. Raises LedgerError."""
+        if self.space is Space.LIVE:
+            until = now + timedelta(seconds=max(0.0, self.until - time.monotonic())) + self.settings.lease
+            self.opened.witnesses.begin(self.opened.ledger, now, until)
+
+    def _close_up(self) -> None:
+        if self.space is Space.LIVE:
+            self.opened.witnesses.end(self.opened.ledger, self.clock())
 
     async def _drain(self, shards: Sequence[int]) -> None:
         ahead: asyncio.Task[Batch | None] | None = asyncio.create_task(asyncio.to_thread(self._prepare, shards))
@@ -207,11 +222,12 @@ class Lane:
             return None
         self._count(claimed=len(found.due))
         try:
-            batch = pass_gates(self.opened, found, self.campaigns, self.space, now, self.halts)
+            batch = pass_gates(self.opened, found, self.campaigns, self.space, now, self.halts, self.versions)
         except BaseException:
             self._let_go(found.token, [one.id for one in found.due])
             raise
         with self.opened.ledger.writing() as conn:
+            receipts.keep(conn, batch.versions, now)
             self._settle(conn, batch.token, batch.deferred, batch.ended, now)
         return batch
 
@@ -282,6 +298,8 @@ class Lane:
             )
             deferred, ended = refused(going, begun, now)
             self._settle(conn, batch.token, [*waiting, *deferred], [*over, *ended], now)
+        if begun.number is not None:
+            self.opened.witnesses.note(begun.number, now)
         self._count(held_out=len(begun.held_out), lost=len(begun.lost))
         return begun
 
@@ -333,8 +351,15 @@ class Lane:
         now = self.clock()
         with self.opened.ledger.writing() as conn:
             reaped = dispatching.reap(conn, margin=self.settings.timeout + self.settings.margin)
-            dispatching.presume_lost(conn, before=now - self.settings.presume_lost_after, now=now)
-        self._count(returned=reaped.returned, doubtful=reaped.unknown)
+            quarantined = now - self.settings.presume_lost_after
+            again = dispatching.offer_again(conn, campaigns=self._at_least_once(), before=quarantined, now=now)
+            dispatching.presume_lost(conn, before=quarantined, now=now)
+        self._count(returned=reaped.returned, doubtful=reaped.unknown, offered_again=again)
+
+    def _at_least_once(self) -> list[str]:
+        live = self.space is Space.LIVE
+        chosen = (one for one in self.campaigns.values() if one.delivery_semantics == "at_least_once")
+        return [one.id for one in chosen if live and one.mode == "live"]
 
     def _told(self) -> DispatchCounts:
         halted = {channel.value: reason for channel, reason in self.halts.reasons.items()}
@@ -355,6 +380,6 @@ class Lane:
 
 _NUMBERS = (
     "claimed", "sent", "held_out", "retried", "failed", "unknown", "deferred", "let_go", "lost", "expired",
-    "returned", "doubtful",
+    "returned", "doubtful", "offered_again",
 )  # fmt: skip
 _COUNTED = {"sent": "sent", "retry": "retried", "halt": "retried", "failed": "failed", "unknown": "unknown"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,6 +16,7 @@ from tidings.content.links import Signer
 from tidings.content.templates import Library
 from tidings.definitions import Project, load
 from tidings.errors import DefinitionError
+from tidings.jobs.witness import FileWitness, Witness, Witnesses
 from tidings.ledger.store import Ledger
 from tidings.model.people import Channel
 from tidings.settings import (
@@ -39,6 +40,7 @@ class Opened:
 
     project: Project
     connections: Connections
+    more_witnesses: tuple[Callable[[str], Witness], ...] = ()
     _closing: list[object] = field(default_factory=list)
     _strangers: dict[Channel, bool] = field(default_factory=dict)
 
@@ -58,6 +60,12 @@ class Opened:
         opened = Ledger.open(ledger_url(self.project, self.connections))
         self._closing.append(opened)
         return opened
+
+    @cached_property
+    def witnesses(self) -> Witnesses:
+        """What knows outside the ledger how far sending has come."""
+        file = FileWitness(self.project.folder / self.settings.dispatch.witness)
+        return Witnesses(file, *(make(self.settings.shop) for make in self.more_witnesses))
 
     @cached_property
     def shop(self) -> Warehouse:
@@ -141,9 +149,14 @@ class Opened:
 
 
 @contextmanager
-def open_project(folder: Path, connections: Connections | None = None) -> Iterator[Opened]:
-    """Open a project folder; nothing is connected before it is needed, everything is closed at the end."""
-    opened = Opened(load(folder), connections or EnvConnections())
+def open_project(
+    folder: Path, connections: Connections | None = None, *more_witnesses: Callable[[str], Witness]
+) -> Iterator[Opened]:
+    """Open a project folder; nothing is connected before it is needed, everything is closed at the end.
+
+    ``more_witnesses`` make, from the shop's id, places beside the file that know what was sent last.
+    """
+    opened = Opened(load(folder), connections or EnvConnections(), more_witnesses)
     try:
         yield opened
     finally:

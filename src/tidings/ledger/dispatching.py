@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, FromClause, and_, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, FromClause, and_, case, exists, func, or_, select, update
 
 from tidings.ledger import bulk
 from tidings.ledger.bulk import TEXT, TIME
@@ -16,14 +16,14 @@ from tidings.ledger.planning import entry_from, release_cooldowns
 from tidings.ledger.schema import IN_DOUBT, PENDING, PLANNED, UNDER_WAY, entries, messages, shard_leases
 from tidings.ledger.sending import Begun, Intent, Outcome, begin_sending, record_outcomes
 from tidings.ledger.store import clock
-from tidings.ledger.transitions import ENDS
+from tidings.ledger.transitions import ENDS, MOST_ATTEMPTS
 from tidings.model.entry import Entry
 from tidings.model.message import SkipReason, Status
 
 __all__ = [
     "Begun", "Claim", "Due", "Intent", "Outcome", "Previous", "Reaped", "Soon", "anything_due", "begin_sending",
     "cancel_for", "claim", "defer", "end", "extend_shard", "extend_shards", "lease_shard", "lease_shards", "let_go",
-    "presume_lost", "reap",
+    "offer_again", "presume_lost", "reap",
     "record_outcomes", "release_shard", "release_shards",
     "upcoming",
 ]  # fmt: skip
@@ -312,7 +312,9 @@ def end(
     rows = [(mid, status, reason, bulk.fit(detail, 400)) for mid, status, reason, detail in items]
     ended = bulk.given(conn, {"id": TEXT, "status": TEXT, "reason": TEXT, "detail": TEXT}, rows)
     held = (m.id == ended.c.id, m.status == Status.CLAIMED, m.token == token)
-    changed = {"status": ended.c.status, "reason": ended.c.reason, "detail": ended.c.detail, "ended_at": now}
+    # What was offered again may have been taken the first time: that it waits no longer does not settle it.
+    status = case((m.sending_at.is_not(None), Status.PRESUMED_LOST), else_=ended.c.status)
+    changed = {"status": status, "reason": ended.c.reason, "detail": ended.c.detail, "ended_at": now}
     written = update(messages).where(*held).values(**changed, lease_until=None).returning(m.entry_id)
     touched = list(conn.scalars(written))
     release_cooldowns(conn, set(touched))
@@ -340,6 +342,26 @@ def reap(conn: Connection, *, margin: timedelta) -> Reaped:
         doubt = {"status": Status.UNKNOWN, "reason": "lease_lost", "lease_until": None}
         conn.execute(update(messages).where(m.id == bulk.ids(conn, unknown).c.id).values(doubt))
     return Reaped(len(returned), len(unknown))
+
+
+def offer_again(conn: Connection, *, campaigns: Collection[str], before: datetime, now: datetime) -> int:
+    """Plan again, once, what has been unknown since before a moment in campaigns that deliver at least once.
+
+    Their first attempt may have been taken: a duplicate is possible, and the number returned says of how many.
+    They keep ``sending_at``, so that a late proof still settles them before they leave again. What has expired is
+    not offered again.
+    """
+    if not campaigns:
+        return 0
+    wanted = (
+        IN_DOUBT, m.sending_at < before, m.campaign.in_(sorted(campaigns)), m.attempt < MOST_ATTEMPTS,
+        m.expires_at > now,
+    )  # fmt: skip
+    chosen = conn.scalars(select(m.id).where(*wanted).order_by(m.id).with_for_update(skip_locked=True)).all()
+    if not chosen:
+        return 0
+    again = {**_UNCLAIMED, "send_at": now, "reason": None, "detail": None, "defer_reason": "no_answer"}
+    return bulk.changed(conn, update(messages).where(m.id == bulk.ids(conn, chosen).c.id, *wanted).values(again))
 
 
 def presume_lost(conn: Connection, *, before: datetime, now: datetime) -> int:
@@ -379,7 +401,8 @@ def cancel_for(
     chosen = conn.scalars(select(m.id).where(*pending).order_by(m.id).with_for_update()).all()
     if not chosen:
         return 0
-    changed = {"status": Status.CANCELLED, "reason": reason, "ended_at": now, "lease_until": None}
+    status = case((m.sending_at.is_not(None), Status.PRESUMED_LOST), else_=Status.CANCELLED)
+    changed = {"status": status, "reason": reason, "ended_at": now, "lease_until": None}
     still = (m.id == bulk.ids(conn, chosen).c.id, PENDING)
     touched = list(conn.scalars(update(messages).where(*still).values(changed).returning(m.entry_id)))
     release_cooldowns(conn, set(touched))

@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-from tidings.ledger import bulk
+from tidings.ledger import bulk, restoring
 from tidings.ledger.bulk import TEXT, TIME, WHOLE, upsert
 from tidings.ledger.progress import CampaignState, campaign_state, drop_dry_run, end_run, save_state, start_run
 from tidings.ledger.schema import (
@@ -33,7 +33,7 @@ from tidings.ledger.schema import (
     shard_leases,
 )
 from tidings.model.entry import Entry, Item
-from tidings.model.message import SkipReason, Status
+from tidings.model.message import SkipReason, Space, Status
 
 __all__ = [
     "CampaignState", "EntryRow", "MessageRow", "Recorded", "campaign_state", "drop_dry_run", "end_run", "entry_from",
@@ -118,6 +118,9 @@ def record(
     counts, skipped, lines = _messages_of(new, losers, (space, campaign), now)
     bulk.append(conn, messages, _MESSAGE_COLUMNS, lines)
     _know_shards(conn, space, {message.shard for row in new for message in row.messages})
+    if new and space == Space.LIVE:
+        earliest = min(message.first_send_at for row in new for message in row.messages)
+        restoring.doubt_new(conn, [row.id for row in new], earliest, now)
     return Recorded(
         len(new),
         len(ordered) - len(new),

@@ -9,16 +9,17 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import orjson
-from sqlalchemy import Connection, case, delete, func, select, true, update
+from sqlalchemy import Connection, case, delete, func, or_, select, true, update
 
 from tidings.ledger import bulk
 from tidings.ledger.bulk import TEXT, TIME, WHOLE, upsert
 from tidings.ledger.people import suppress, suppressed
 from tidings.ledger.planning import release_cooldowns
-from tidings.ledger.schema import contact_slots, contacts, messages, receipts
+from tidings.ledger.restoring import note_sending
+from tidings.ledger.schema import DOUBTED, contact_slots, contacts, messages, receipts
 from tidings.ledger.store import clock
 from tidings.ledger.transitions import PROVABLE
-from tidings.model.message import Status
+from tidings.model.message import Space, Status
 from tidings.model.people import Channel
 from tidings.plan.caps import Cap, free_at
 
@@ -44,19 +45,21 @@ class Intent:
     template_hash: str | None = None
     segments: int | None = None
     provider: str | None = None
+    evidence: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Begun:
     """What the commit decided: send exactly ``sending``; ``capped`` says when there is room again; ``lost``
     messages are no longer ours (lease, token or status) and must not be sent; ``suppressed`` were still ours when
-    their person or address was found to have opted out."""
+    their person or address was found to have opted out. ``number`` is this sending's; None when nothing leaves."""
 
     sending: frozenset[str]
     held_out: frozenset[str]
     capped: Mapping[str, datetime]
     lost: frozenset[str]
     suppressed: frozenset[str] = frozenset()
+    number: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,7 @@ def begin_sending(
     closed = _opted_out(conn, [one for one in intents if one.id in ours])
     going: list[Intent] = []
     capped: dict[str, datetime] = {}
+    said: dict[str, str] = {}
     for intent in intents:
         if intent.id not in ours or intent.id in closed:
             continue
@@ -106,16 +110,21 @@ def begin_sending(
             continue
         going.append(intent)
         if not intent.exempt:
+            if intent.evidence is not None:
+                said[intent.id] = room.told(intent)
             room.take(intent)
     _mark(conn, going, now)
+    _write_receipts(conn, going, said)
     _readdress(conn, [one for one in going if one.address_hash and one.address_hash != ours[one.id]])
     bulk.append(conn, contact_slots, ("contact", "at", "message_id", "channel", "space"), sorted(room.taken))
+    leaving = frozenset(one.id for one in going if not one.held_out)
     return Begun(
-        frozenset(one.id for one in going if not one.held_out),
+        leaving,
         frozenset(one.id for one in going if one.held_out),
         capped,
         frozenset(one.id for one in intents if one.id not in ours),
         closed,
+        note_sending(conn, at=now, count=len(leaving)) if leaving and space == Space.LIVE else None,
     )
 
 
@@ -199,6 +208,19 @@ class _Room:
                     latest = free
         return latest
 
+    def told(self, intent: Intent) -> str:
+        """Return how full each cap of the channel is before this message, as evidence writes it: "0/1","2/4"."""
+        of_channel = [cap for cap in self._caps if cap.covers(Channel(intent.channel))]
+        used = [0] * len(of_channel)
+        for contact in contacts_of(intent.person, intent.address_hash):
+            times = self._used.get(contact)
+            if times:
+                used = [
+                    max(most, sum(1 for channel, at in times if at > self._now - cap.per and cap.covers(Channel(channel))))
+                    for most, cap in zip(used, of_channel, strict=True)
+                ]
+        return ",".join(f'"{many}/{cap.at_most}"' for many, cap in zip(used, of_channel, strict=True))
+
     def take(self, intent: Intent) -> None:
         for contact in contacts_of(intent.person, intent.address_hash):
             self._used[contact].append((intent.channel, self._now))
@@ -233,8 +255,6 @@ def _mark(conn: Connection, going: Sequence[Intent], now: datetime) -> None:
             provider=new.provider,
         )
     )
-    links = [(one.id, orjson.dumps(list(one.urls)).decode(), one.tracked) for one in going if not one.held_out]
-    _write_links(conn, links)
 
 
 def _readdress(conn: Connection, moved: Sequence[Intent]) -> None:
@@ -244,13 +264,22 @@ def _readdress(conn: Connection, moved: Sequence[Intent]) -> None:
         conn.execute(update(messages).where(m.id == new.c.id).values(address_hash=new.c.address_hash))
 
 
-def _write_links(conn: Connection, links: Sequence[tuple[str, str, bool]]) -> None:
-    # A message offered again after a certain refusal has a row already; its new text may have other targets.
-    if not links:
+def _write_receipts(conn: Connection, going: Sequence[Intent], room: Mapping[str, str]) -> None:
+    """Keep where a message's links lead, and what it was allowed on: of the held-out arm only the latter."""
+    left = [one for one in going if not one.held_out or one.evidence is not None]
+    if not left:
         return
-    wanted = bulk.ids(conn, (link[0] for link in links))
+    rows = [
+        (
+            one.id, "[]" if one.held_out else orjson.dumps(list(one.urls)).decode(), one.tracked and not one.held_out,
+            None if one.evidence is None else f'{{"caps":[{room.get(one.id, "")}],{one.evidence[1:]}',
+        )
+        for one in left
+    ]  # fmt: skip
+    # A message offered again after a certain refusal has a row already; its new text may have other targets.
+    wanted = bulk.ids(conn, (one.id for one in left))
     conn.execute(delete(receipts).where(receipts.c.message_id.in_(select(wanted.c.id))))
-    bulk.append(conn, receipts, ("message_id", "urls", "tracked"), links)
+    bulk.append(conn, receipts, ("message_id", "urls", "tracked", "evidence"), rows)
 
 
 def record_outcomes(conn: Connection, outcomes: Sequence[Outcome], now: datetime) -> dict[str, int]:
@@ -279,7 +308,7 @@ def _sent(conn: Connection, some: Sequence[Outcome], now: datetime) -> int:
     )
     written = (
         update(messages)
-        .where(m.id == proof.c.id, m.status.in_((*PROVABLE, Status.SENT)))
+        .where(m.id == proof.c.id, or_(m.status.in_((*PROVABLE, Status.SENT)), DOUBTED))
         .values(
             status=Status.SENT,
             sent_at=func.coalesce(m.sent_at, now),

@@ -115,6 +115,19 @@ class Ledger:
             told = "run `tidings migrate`" if found < HEAD else "upgrade Tidings"
             raise LedgerError(f"ledger {where}: must be at migration {HEAD}; found {found}; {told}")
 
+    def compact(self) -> bool:
+        """Leave nothing of deleted rows in SQLite's file and its log; say whether all of it could be done now.
+
+        On PostgreSQL this is the server's own work (autovacuum), and its operator's (backups, the write-ahead log).
+        """
+        if self.dialect != "sqlite":
+            return True
+        with self._turn, _translated(self._engine.url), self._engine.connect() as conn:
+            driver: Any = conn.connection.driver_connection
+            driver.execute("VACUUM")
+            busy, _, _ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            return not busy
+
     def close(self) -> None:
         """Give the connections back."""
         self._engine.dispose()
@@ -230,6 +243,8 @@ def migrate(url: str) -> str:
     from alembic import command
     from alembic.config import Config
 
+    from tidings.ledger import restoring
+
     engine = connect(url, create=True)
     config = Config()
     config.set_main_option("script_location", "tidings.ledger:migrations")
@@ -242,6 +257,7 @@ def migrate(url: str) -> str:
             config.attributes["connection"] = conn
             command.upgrade(config, "head")
             found = _revision(conn)
+            restoring.generation(conn)
     finally:
         engine.dispose()
     assert found is not None
