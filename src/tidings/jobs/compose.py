@@ -10,7 +10,7 @@ from tidings.channels.base import Envelope
 from tidings.content import sms
 from tidings.content.context import Occasion, Offer, ProductFacts, build
 from tidings.content.links import Links, utm
-from tidings.content.templates import Rendered
+from tidings.content.templates import Rendered, Template
 from tidings.definitions import Campaign
 from tidings.errors import TemplateError
 from tidings.jobs.facts import Facts
@@ -25,12 +25,17 @@ from tidings.warehouse.catalogue import Product
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """One message in words, ready to be put in an envelope; ``segments`` only for a text."""
+    """One message in words, ready to be put in an envelope; ``segments`` only for a text.
+
+    ``template`` and ``offer`` are what it was made of.
+    """
 
     rendered: Rendered
     tracked: bool
     unsubscribe_url: str
     segments: int | None
+    template: Template
+    offer: Offer
 
 
 def tracked(opened: Opened, customer: Customer, consents: Sequence[Consent], channel: Channel, now: datetime) -> bool:
@@ -67,10 +72,11 @@ def draft(
         tracked=tracking,
         utm=utm(channel, campaign.id, due.step, opened.settings.utm_source),
     )
+    offer = Offer(products, suggested)
     context = build(
         customer,
         due.entry,
-        Offer(products, suggested),
+        offer,
         opened.brand,
         links=links,
         now=facts.now,
@@ -80,7 +86,8 @@ def draft(
     if needs_item and not context["items"]:
         raise TemplateError("none of its products is in the catalogue")
     rendered = template.render(context)
-    return Draft(rendered, tracking, context["unsubscribe_url"], segments_of(rendered, channel))
+    segments = segments_of(rendered, channel)
+    return Draft(rendered, tracking, context["unsubscribe_url"], segments, template, offer)
 
 
 def segments_of(rendered: Rendered, channel: Channel) -> int | None:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Row, Select, and_, delete, func, select, text, true, tuple_
+from sqlalchemy import Column, Connection, Row, Select, and_, delete, func, select, text, true, tuple_
 
 from tidings.ledger import bulk
 from tidings.ledger.bulk import TEXT, upsert
@@ -121,7 +121,7 @@ def linked(before: str, digest: str) -> str:
     return hashlib.sha256(f"{before}|{digest}".encode()).hexdigest()
 
 
-_FACTS = (
+_FACTS: tuple[Column[Any], ...] = (
     m.id, m.entry_id, m.space, m.campaign, m.step, m.channel, m.held_out, m.status, m.sending_at, m.template_hash,
     m.segments, m.provider, m.address_hash, m.customer_id, r.urls, r.tracked, r.evidence,
 )  # fmt: skip
@@ -130,7 +130,10 @@ _FACTS = (
 def receipt(conn: Connection, message_id: str) -> Row[Any] | None:
     """Return a message with its receipt, whose columns are empty when there is none; None without the message."""
     whole = select(*_FACTS, m.step_no, m.reason, m.provider_id, m.sent_at)
-    return conn.execute(whole.outerjoin(receipts, r.message_id == m.id).where(m.id == message_id)).one_or_none()
+    found: Row[Any] | None = conn.execute(
+        whole.outerjoin(receipts, r.message_id == m.id).where(m.id == message_id)
+    ).one_or_none()
+    return found
 
 
 def head(conn: Connection) -> Link | None:
@@ -143,9 +146,7 @@ def heads(conn: Connection, *, most: int = 31) -> list[Link]:
     last = select(k.day, func.max(k.position).label("position")).group_by(k.day).order_by(k.day.desc()).limit(most)
     days = last.subquery("days")
     rows = conn.execute(
-        select(receipt_chain)
-        .join(days, and_(days.c.day == k.day, days.c.position == k.position))
-        .order_by(k.day)
+        select(receipt_chain).join(days, and_(days.c.day == k.day, days.c.position == k.position)).order_by(k.day)
     )
     return [_known(row) for row in rows]
 
