@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -34,6 +34,9 @@ class Provider(Protocol):
 
     async def send(self, envelope: Envelope) -> str:
         """Hand the message over and return the provider's id for it."""
+
+    async def forget(self, addresses: Sequence[str], provider_ids: Sequence[str]) -> list[str]:
+        """Ask the provider to erase what it keeps about these; return, in words, what a person must see to."""
 
     async def close(self) -> None:
         """Give the connections back."""

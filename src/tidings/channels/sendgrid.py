@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -19,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from tidings.channels.base import Envelope
 from tidings.channels.http import Answer, Pool, TimeLimits, scrubbed
 from tidings.channels.rate import Pace
+from tidings.channels.scanners import is_scanner
 from tidings.errors import Halt, Reject, Retry, Unknown
 from tidings.model.engagement import Engagement, EngagementKind
 from tidings.model.people import Channel
@@ -99,11 +103,26 @@ class SendGrid:
         answer = await self.pool.post("/v3/mail/send", body, self._headers)
         taken = answer.headers.get("X-Message-Id") if answer.status == 202 else None
         if taken:
+            self.pace.went_well()
             return taken
         refusal = _refusal(answer)
-        if isinstance(refusal, Retry) and refusal.after is not None:
-            self.pace.pause(refusal.after)
+        if isinstance(refusal, Retry) and refusal.throttled:
+            self.pace.throttled(refusal.after)
         raise refusal
+
+    async def forget(self, addresses: Sequence[str], provider_ids: Sequence[str]) -> list[str]:
+        """Ask for the erasure of these recipients (the Recipients' Data Erasure API, a job on SendGrid's side)."""
+        if not addresses:
+            return [f"SendGrid: {len(provider_ids)} messages went to addresses unknown by now; erase them by hand"]
+        body = orjson.dumps({"email_addresses": list(addresses)})
+        try:
+            answer = await self.pool.post("/v3/recipients/erasejob", body, self._headers)
+        except (Retry, Unknown) as lost:
+            return [f"SendGrid: {lost.reason}; ask for erasure again, or by hand (POST /v3/recipients/erasejob)"]
+        if answer.status == 202:
+            return []
+        why = "the key lacks recipients.erasejob.create" if answer.status in (401, 403) else f"answered {answer.status}"
+        return [f"SendGrid: {why}; ask for erasure by hand (POST /v3/recipients/erasejob)"]
 
     async def close(self) -> None:
         """Give the connections back."""
@@ -114,7 +133,7 @@ def _refusal(answer: Answer) -> Retry | Reject | Unknown | Halt:
     words = f"{answer.status} {_words(answer.body)}".strip()
     match answer.status:
         case 429:
-            return Retry(words, after=answer.retry_after())
+            return Retry(words, after=answer.retry_after(), throttled=True)
         case 401 | 403 | 404 | 405:
             return Halt(words)
         case status if 400 <= status < 500 and status != 408:
@@ -132,6 +151,10 @@ def _words(body: bytes) -> str:
         return ""
 
 
+# A pair of surrogates, or one that lost the other; an escaped backslash before is not one.
+_SURROGATE = re.compile(
+    r"(?<!\\)(?:\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[dD][89a-fA-F][0-9a-fA-F]{2})"
+)
 _KINDS = {
     "processed": EngagementKind.ACCEPTED,
     "deferred": EngagementKind.DEFERRED,
@@ -155,16 +178,57 @@ _DROPPED = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event as it came: ``engagement`` is None for a kind we do not know, which is kept all the same."""
+
+    id: str
+    kind: str
+    raw: Mapping[str, Any] = field(repr=False)
+    engagement: Engagement | None = None
+
+
 def events(body: bytes, received_at: datetime) -> list[Engagement]:
     """Return the engagements of one Event Webhook body; events of kinds we do not know are left out.
 
     ``received_at`` stands in for a timestamp that is missing or not a number. Raises ValueError when the body is not
     JSON. An event without our argument has an empty ``message_id`` and may be joined by ``provider_id``.
     """
-    given = orjson.loads(body)
-    listed = given if isinstance(given, list) else [given]
-    found = (_engagement(event, received_at) for event in listed if isinstance(event, dict))
-    return [engagement for engagement in found if engagement is not None]
+    return [one.engagement for one in listed(body, received_at) if one.engagement is not None]
+
+
+def listed(body: bytes, received_at: datetime) -> list[Event]:
+    """Return every event of a body that is an object at all: a bad one takes none of the others with it.
+
+    Raises ValueError when the body is not JSON, or nested deeper than any event is.
+    """
+    given = _parsed(body)
+    return [
+        _event(one, received_at) for one in (given if isinstance(given, list) else [given]) if isinstance(one, dict)
+    ]
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except ValueError:
+        pass
+    # Bytes that are not UTF-8 and lone surrogates are somebody's name or subject: the events around them count.
+    try:
+        return json.loads(_whole(body.decode("utf-8", "replace")), parse_constant=lambda _: None)
+    except RecursionError:
+        raise ValueError("the body is nested too deeply") from None
+
+
+def _whole(text: str) -> str:
+    return _SURROGATE.sub(lambda found: found[0] if len(found[0]) == 12 else "\\ufffd", text)
+
+
+def _event(given: Mapping[str, Any], received_at: datetime) -> Event:
+    kind = given.get("event")
+    return Event(
+        _event_id(given), kind.lower() if isinstance(kind, str) else "", given, _engagement(given, received_at)
+    )
 
 
 def _engagement(event: Mapping[str, Any], received_at: datetime) -> Engagement | None:
@@ -180,12 +244,18 @@ def _engagement(event: Mapping[str, Any], received_at: datetime) -> Engagement |
         message_id=ours if isinstance(ours, str) and len(ours) <= 32 else "",
         kind=kind,
         at=_instant(event.get("timestamp"), received_at),
-        machine=event.get("sg_machine_open") is True,
+        machine=_machine(kind, event),
         detail=scrubbed(reason) if isinstance(reason, str) else None,
         suppress=_suppress(kind, event),
         # The event's id goes on after the first dot with the name of the server that filtered it.
         provider_id=theirs.split(".")[0] if isinstance(theirs, str) else None,
     )
+
+
+def _machine(kind: EngagementKind, event: Mapping[str, Any]) -> bool:
+    agent = event.get("useragent")
+    clicked = kind is EngagementKind.CLICKED and isinstance(agent, str)
+    return event.get("sg_machine_open") is True or (clicked and is_scanner(str(agent)))
 
 
 def _event_id(event: Mapping[str, Any]) -> str:
@@ -232,10 +302,12 @@ def verified(
         return False
     try:
         age = None if now is None else now - datetime.fromtimestamp(int(timestamp), UTC)
+        if not timestamp.isascii():
+            return False
         _key(public_key).verify(
             base64.b64decode(signature, validate=True), timestamp.encode() + body, ec.ECDSA(hashes.SHA256())
         )
-    except (InvalidSignature, ValueError, OverflowError, OSError, binascii.Error):
+    except (InvalidSignature, ValueError, TypeError, OverflowError, OSError, binascii.Error):
         return False
     return age is None or abs(age) <= OLDEST_WEBHOOK
 

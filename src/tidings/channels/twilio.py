@@ -5,28 +5,36 @@ from __future__ import annotations
 import hashlib
 import logging
 from base64 import b64encode
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import orjson
+from aiohttp import ClientError, ClientSession, ClientTimeout
 from twilio.http import AsyncHttpClient  # type: ignore[import-untyped]
 from twilio.http.response import Response  # type: ignore[import-untyped]
-from twilio.request_validator import RequestValidator  # type: ignore[import-untyped]
+from twilio.request_validator import (  # type: ignore[import-untyped]
+    HMAC_SHA1,
+    HMAC_SHA256,
+    RequestValidator,
+    get_signature_algorithm,
+)
 from twilio.rest import Client  # type: ignore[import-untyped]
 
 from tidings.channels.base import Envelope
 from tidings.channels.http import Answer, Pool, TimeLimits, scrubbed
 from tidings.channels.rate import Pace
+from tidings.channels.replies import Wish, answered_by_twilio, wish
 from tidings.errors import Halt, Reject, Retry, Unknown
 from tidings.model.engagement import Engagement, EngagementKind
 from tidings.model.people import Channel
 
 API = "https://api.twilio.com"
+_HASHES = (HMAC_SHA1, HMAC_SHA256)
 LONGEST_VALIDITY = 36_000  # seconds; also Twilio's default
+_SHOWN = 20
 
 # Codes from https://www.twilio.com/docs/api/errors/CODE, sorted by what they say about the message.
 _BAD_NUMBER = frozenset({21211, 21214, 21217, 21265, 21614, 21635})
@@ -66,6 +74,8 @@ class Twilio:
             login or account_sid, secret, account_sid, http_client=_Transport(self.pool), environment={"TIDINGS": "1"}
         )
         self._messages = client.messages
+        self._account = f"{base_url.rstrip('/')}/2010-04-01/Accounts/{account_sid}"
+        self._login = "Basic " + b64encode(f"{login or account_sid}:{secret}".encode()).decode()
 
     async def send(self, envelope: Envelope) -> str:
         """Hand the text over and return its SID."""
@@ -73,8 +83,8 @@ class Twilio:
         try:
             message = await self._messages.create_async(**arguments(envelope, self._callback))
         except Retry as refusal:
-            if refusal.after is not None:
-                self.pace.pause(refusal.after)
+            if refusal.throttled:
+                self.pace.throttled(refusal.after)
             raise
         except (Reject, Unknown, Halt):
             raise
@@ -82,7 +92,23 @@ class Twilio:
             raise Unknown(f"unreadable answer: {type(unreadable).__name__}") from None
         if not isinstance(message.sid, str) or not message.sid:
             raise Unknown("an answer without a SID")
+        self.pace.went_well()
         return message.sid
+
+    async def forget(self, addresses: Sequence[str], provider_ids: Sequence[str]) -> list[str]:
+        """Delete the records of these messages, body and number with them; one that is gone already is well."""
+        left: list[str] = []
+        patience = ClientTimeout(total=self.pool.limits.whole)
+        async with ClientSession(headers={"Authorization": self._login}, timeout=patience) as session:
+            for sid in provider_ids:
+                try:
+                    async with session.delete(f"{self._account}/Messages/{quote(sid, safe='')}.json") as answer:
+                        gone = answer.status in (204, 404)
+                except (ClientError, TimeoutError, OSError):
+                    gone = False
+                left += [] if gone else [sid]
+        shown = ", ".join(left[:_SHOWN]) + (f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else "")
+        return [f"Twilio: delete these message records by hand, or again later: {shown}"] if left else []
 
     async def close(self) -> None:
         """Give the connections back."""
@@ -141,7 +167,7 @@ def _refusal(answer: Answer) -> Retry | Reject | Unknown | Halt:
     code, said = _code(answer.body)
     words = f"{answer.status} {code or ''} {said}".replace("  ", " ").strip()
     if answer.status == 429 or code in _NOT_NOW:
-        return Retry(words, after=answer.retry_after())
+        return Retry(words, after=answer.retry_after(), throttled=True)
     if answer.status >= 500 or answer.status < 400 or answer.status == 408:
         return Unknown(words)
     if code in _ACCOUNT or answer.status in (401, 403, 404, 405):
@@ -203,29 +229,19 @@ def _callback_id(sid: str, status: str) -> str:
     return f"tw-{sid}-{status}" if len(sid) <= 40 else f"tw-{hashlib.sha256(sid.encode()).hexdigest()[:40]}-{status}"
 
 
-class Wish(StrEnum):
-    """What somebody who answered a text wants."""
-
-    STOP = "stop"
-    START = "start"
-    HELP = "help"
-    OTHER = "other"
-
-
-# The words Twilio itself obeys (twilio.com/docs/messaging/tutorials/advanced-opt-out), single words only.
-_STOP = frozenset({"STOP", "STOPALL", "UNSUBSCRIBE", "CANCEL", "END", "QUIT", "REVOKE", "OPTOUT"})
-_START = frozenset({"START", "YES", "UNSTOP"})
-_HELP = frozenset({"HELP", "INFO"})
-
-
 @dataclass(frozen=True, slots=True)
 class Inbound:
-    """A text somebody sent to us: who, to which of our senders, and what they want. The words are not kept."""
+    """A text somebody sent to us: who, to which of our senders, and what they want.
+
+    ``answered``: Twilio answers it itself. The words are kept only when nobody knows what they ask for.
+    """
 
     id: str
     sender: str
     to: str
     wish: Wish
+    answered: bool = False
+    words: str = field(default="", repr=False)
 
 
 def inbound(form: Mapping[str, str]) -> Inbound | None:
@@ -234,10 +250,17 @@ def inbound(form: Mapping[str, str]) -> Inbound | None:
     if not sender:
         return None
     # Twilio names the kind itself where its own opt-out handling is on.
-    told = form.get("OptOutType", "").strip().upper()
-    word = told if told in ("STOP", "START", "HELP") else form.get("Body", "").strip().strip(".!\"'").upper()
-    wish = Wish.STOP if word in _STOP else Wish.START if word in _START else Wish.HELP if word in _HELP else Wish.OTHER
-    return Inbound(form.get("MessageSid", ""), sender, form.get("To", "").strip(), wish)
+    body, told = form.get("Body", ""), form.get("OptOutType", "")
+    asked = wish(body, told)
+    return Inbound(
+        id=form.get("MessageSid") or form.get("SmsSid") or "",
+        # RCS and WhatsApp put their own name before the number.
+        sender=sender.rpartition(":")[2],
+        to=form.get("To", "").strip(),
+        wish=asked,
+        answered=answered_by_twilio(body, told),
+        words=body if asked is Wish.OTHER else "",
+    )
 
 
 def verified(
@@ -245,18 +268,23 @@ def verified(
     signature: str | None,
     url: str,
     params: Mapping[str, str | list[str]] | str,
+    settings: str | None = None,
 ) -> bool:
-    """Say whether Twilio signed this request: HMAC-SHA1 over the exact public address and the sorted parameters.
+    """Say whether Twilio signed this request: an HMAC over the exact public address and the sorted parameters.
 
     ``params`` is the form (a repeated field as a list), or the raw body of a JSON request. Only the account's primary
-    token signs; an API key does not.
+    token signs, with SHA-1, or a shared key, with the hash that ``settings`` (the header
+    X-Twilio-Webhooks-Signature-Settings) names; an API key does not. Never an exception, whatever the headers say.
     """
-    if not signature:
+    if not signature or not signature.isascii():
         return False
     given = params if isinstance(params, str) else _Form(params)
+    if isinstance(given, str) and "bodySHA256=" not in url:
+        return False
+    algorithm = get_signature_algorithm(settings).upper()
     try:
-        return bool(RequestValidator(auth_token).validate(url, given, signature))
-    except (TypeError, ValueError):
+        return algorithm in _HASHES and bool(RequestValidator(auth_token).validate(url, given, signature, algorithm))
+    except (TypeError, ValueError, LookupError):
         return False
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import typer
 
-from tidings.cli import brakes, campaigns, files, results, services
+from tidings.cli import brakes, campaigns, files, people, results, services
 from tidings.errors import TidingsError
 
 # The class above BadParameter: what the parser raises for a wrong word, wherever typer keeps it.
@@ -22,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "terminal_width": 96},
 )
-for group in (files, campaigns, brakes, results, services):
+for group in (files, campaigns, brakes, results, services, people):
     group.register(app)
 
 

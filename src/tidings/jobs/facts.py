@@ -8,14 +8,18 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
+from sqlalchemy import Connection
+
 from tidings.content.context import ProductFacts
 from tidings.definitions import Campaign
+from tidings.jobs.curbs import holding
 from tidings.jobs.opening import Opened
-from tidings.ledger import brakes
+from tidings.ledger import brakes, erasing
 from tidings.ledger import people as ledger_people
 from tidings.ledger.dispatching import Due
 from tidings.model.message import SkipReason
 from tidings.model.people import Channel, Consent, Customer
+from tidings.plan import erased
 from tidings.plan.eligibility import Address, address
 from tidings.plan.timing import Hours, OpenHours
 from tidings.warehouse import catalogue, freshness, people
@@ -46,8 +50,10 @@ class Facts:
     orders: Mapping[str, Sequence[PlacedOrder]] = field(default_factory=dict)
     untrue: Mapping[str, SkipReason] = field(default_factory=dict)  # by entry id
     stale: Mapping[str, str] = field(default_factory=dict)  # campaign id -> source
+    sources: Mapping[str, datetime | None] = field(default_factory=dict)  # table -> up to when it is loaded
     products: Mapping[tuple[str | None, str | None, str], Product] = field(default_factory=dict)
     brakes: Mapping[str, brakes.Brake] = field(default_factory=dict)
+    forgotten: Collection[str] = ()  # customer ids
     # Filled as it is asked for: few places and few steps make up a batch.
     hours: dict[tuple[object, ...], Open] = field(default_factory=dict)
     shown: dict[int, ProductFacts] = field(default_factory=dict)
@@ -68,6 +74,8 @@ def gather(opened: Opened, due: Sequence[Due], now: datetime) -> Facts:
         suppressed = ledger_people.suppressed(conn, subjects)
         said_to_us = ledger_people.consents_of(conn, {one for person in ids for one in ids_of(person, known)})
         pulled = brakes.pulled(conn)
+        held = holding(opened, conn, pulled, now) if pulled else pulled
+        forgotten = _forgotten(opened, conn, ids, known)
     since = min(one.entry.anchor_at for one in due)
     return Facts(
         now,
@@ -76,7 +84,8 @@ def gather(opened: Opened, due: Sequence[Due], now: datetime) -> Facts:
         _of_person((*people.consents(opened.shop, ids), *said_to_us), known),
         suppressed,
         _of_person(people.orders_since(opened.shop, ids, since, until=now), known),
-        brakes=pulled,
+        brakes=held,
+        forgotten=forgotten,
     )
 
 
@@ -84,11 +93,8 @@ def deepened(opened: Opened, facts: Facts, due: Sequence[Due], campaigns: Mappin
     """Add whether the triggers are still true, and their sources fresh, for what passed the cheaper gates."""
     if not due:
         return facts
-    return replace(
-        facts,
-        untrue=_untrue(opened, due, campaigns, facts),
-        stale=_stale(opened, {one.campaign for one in due}, campaigns, facts.now),
-    )
+    stale, sources = _stale(opened, {one.campaign for one in due}, campaigns, facts.now)
+    return replace(facts, untrue=_untrue(opened, due, campaigns, facts), stale=stale, sources=sources)
 
 
 def with_products(opened: Opened, facts: Facts, due: Sequence[Due]) -> Facts:
@@ -108,6 +114,16 @@ def _of_person(facts: Iterable[_Fact], known: Mapping[str, Customer]) -> dict[st
     for fact in facts:
         gathered[owner.get(fact.customer_id, fact.customer_id)].append(fact)
     return gathered | {one: gathered[now] for one, now in owner.items() if now in gathered}
+
+
+def _forgotten(opened: Opened, conn: Connection, ids: Collection[str], known: Mapping[str, Customer]) -> set[str]:
+    """Return which of these were forgotten under any of their ids or addresses, also before they had this one."""
+    if not erasing.anybody(conn):
+        return set()
+    pepper, country = opened.secrets.pepper, opened.settings.brand.country
+    names = {one: erased.subjects(one, known.get(one), country, pepper) for one in ids}
+    gone = erasing.erased(conn, {name for theirs in names.values() for name in theirs})
+    return {one for one, theirs in names.items() if not gone.isdisjoint(theirs)}
 
 
 def ids_of(person: str, known: Mapping[str, Customer]) -> tuple[str, ...]:
@@ -145,8 +161,10 @@ def _untrue(
     return found
 
 
-def _stale(opened: Opened, wanted: Collection[str], campaigns: Mapping[str, Campaign], now: datetime) -> dict[str, str]:
-    """Return, per campaign, the first of its sources that is too old to trust."""
+def _stale(
+    opened: Opened, wanted: Collection[str], campaigns: Mapping[str, Campaign], now: datetime
+) -> tuple[dict[str, str], dict[str, datetime | None]]:
+    """Return, per campaign, the first of its sources that is too old to trust; and up to when each is loaded."""
     tables = {
         name
         for campaign in wanted
@@ -154,14 +172,17 @@ def _stale(opened: Opened, wanted: Collection[str], campaigns: Mapping[str, Camp
         for name in (*campaigns[campaign].detect.requires, *campaigns[campaign].detect.uses)
         if opened.shop.tables.has(name)
     }
-    old = freshness.stale(opened.shop, opened.project.mapping, sorted(tables), now)
-    return {
+    mapping = opened.project.mapping
+    marks = freshness.bounded(opened.shop, mapping, sorted(tables), now)
+    old = freshness.too_old(mapping, marks, now)
+    stale = {
         campaign: name
         for campaign in wanted
         if campaign in campaigns
         for name in (*campaigns[campaign].detect.requires, *campaigns[campaign].detect.uses)
         if name in old
     }
+    return stale, marks
 
 
 def _products(opened: Opened, due: Sequence[Due], now: datetime) -> dict[tuple[str | None, str | None, str], Product]:

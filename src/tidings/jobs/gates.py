@@ -10,16 +10,20 @@ from tidings.definitions import Campaign, Step
 from tidings.errors import TemplateError
 from tidings.jobs import campaigns as words
 from tidings.jobs.compose import draft, envelope
+from tidings.jobs.curbs import HALTED, Deferral, Ending, scopes_of
+from tidings.jobs.evidence import Evidence, audience
 from tidings.jobs.facts import Facts, Open, deepened, gather, owners, with_products
 from tidings.jobs.opening import Opened
 from tidings.jobs.sending import Halts, Ready
 from tidings.jobs.suggest import Suggestions
-from tidings.ledger.brakes import Brake
+from tidings.jobs.versions import Versions
 from tidings.ledger.dispatching import Begun, Claim, Due, Intent, upcoming
+from tidings.ledger.receipts import Version
 from tidings.model.message import SkipReason, Space, Status
 from tidings.model.people import Channel, Customer
 from tidings.plan.arbitration import Candidate, Lost, winners
 from tidings.plan.eligibility import Address, allow_listed, consented_since
+from tidings.plan.mailboxes import mailbox
 from tidings.plan.recheck import (
     Cancel,
     Decision,
@@ -35,10 +39,6 @@ from tidings.plan.rules import hours_for
 from tidings.plan.timing import Hours, open_hours
 from tidings.plan.zones import Zones, candidate_zones
 
-Deferral = tuple[str, datetime, str | None]
-Ending = tuple[str, Status, str | None, str | None]
-
-HALTED = timedelta(minutes=5)
 _TOO_SOON = timedelta(seconds=30)
 
 
@@ -51,6 +51,7 @@ class Batch:
     ready: list[Ready] = field(default_factory=list)
     deferred: list[Deferral] = field(default_factory=list)
     ended: list[Ending] = field(default_factory=list)
+    versions: list[Version] = field(default_factory=list)  # what the messages are made of, to be kept before they leave
 
     def settle(self, due: Due, decision: Decision, now: datetime) -> None:
         """Note what becomes of a message that does not leave now."""
@@ -74,8 +75,12 @@ def pass_gates(
     space: Space,
     now: datetime,
     halts: Halts,
+    versions: Versions | None = None,
 ) -> Batch:
-    """Ask everything once about a claim, and sort it. Renders what passed; writes nothing."""
+    """Ask everything once about a claim, and sort it. Renders what passed; writes nothing.
+
+    ``versions`` are those that the lane has met before.
+    """
     facts = gather(opened, claim.due, now)
     batch = Batch(claim.token, space)
     asked_before: dict[str, DueFacts] = {}
@@ -98,8 +103,11 @@ def pass_gates(
     facts = with_products(opened, facts, winning)
     about_lapsed = [due.entry for due in winning if campaigns[due.campaign].detect.type_name == "win_back"]
     suggestions = Suggestions(opened, now, about_lapsed)
+    versions = versions or Versions(opened)
+    writing = _Writing(opened, facts, suggestions, Evidence(versions, facts, audience(opened, space)), batch)
     for due in winning:
-        _write(opened, due, campaigns[due.campaign], facts, suggestions, batch)
+        _write(writing, due, campaigns[due.campaign])
+    batch.versions = versions.take()
     return batch
 
 
@@ -114,6 +122,8 @@ def _decision(
 ) -> Decision:
     customer = facts.customers.get(due.customer_id)
     address = facts.addresses.get((due.customer_id, due.channel))
+    if due.customer_id in facts.forgotten:
+        return Skip(SkipReason.ERASED)
     if customer is None:
         return Skip(SkipReason.UNKNOWN_CUSTOMER)
     if isinstance(address, SkipReason):
@@ -151,7 +161,7 @@ def due_facts(
         consented_since=consented_since(facts.consents.get(due.customer_id, ()), channel, purposes, facts.now),
         consent_exempt=transactional,
         paused=step is None or _paused(campaign, space),
-        brake=_brake(opened, due, facts, space),
+        brake=_brake(opened, due, facts, space, None if transactional else address),
         not_allowed=_not_allowed(opened, channel, address, space),
         suppressed=_suppression(due, customer, address, facts, transactional),
         first_step=due.step_no == 0,
@@ -195,12 +205,18 @@ def provider_name(opened: Opened, channel: str, space: Space) -> str:
     return "outbox" if space is Space.DRY_RUN else str(getattr(opened.settings.providers, channel).name)
 
 
-def _brake(opened: Opened, due: Due, facts: Facts, space: Space) -> str | None:
-    provider = provider_name(opened, due.channel, space)
-    scopes = ("all", f"campaign:{due.campaign}", f"channel:{due.channel}", f"provider:{provider}")
+def _brake(opened: Opened, due: Due, facts: Facts, space: Space, marketed: Address | None) -> str | None:
+    scopes = scopes_of(
+        campaign=due.campaign, channel=due.channel, provider=provider_name(opened, due.channel, space),
+        mailbox=_mailbox(due.channel, marketed), transactional=marketed is None,
+    )  # fmt: skip
     # The outbox sends nothing, so nothing may be called sent because of it: live messages wait for a provider.
     held = {*facts.brakes, "provider:outbox"} if space is Space.LIVE else facts.brakes
     return next((scope for scope in scopes if scope in held), None)
+
+
+def _mailbox(channel: str, address: Address | None) -> str | None:
+    return mailbox(address.value) if address is not None and channel == Channel.EMAIL else None
 
 
 def _not_allowed(opened: Opened, channel: Channel, address: Address, space: Space) -> bool:
@@ -291,60 +307,55 @@ def _candidate(due: Due, campaigns: Mapping[str, Campaign], facts: Facts) -> Can
     )  # fmt: skip
 
 
-def _write(opened: Opened, due: Due, campaign: Campaign, facts: Facts, suggestions: Suggestions, batch: Batch) -> None:
+@dataclass(frozen=True, slots=True)
+class _Writing:
+    """What the messages of one batch are written with, and where they go."""
+
+    opened: Opened
+    facts: Facts
+    suggestions: Suggestions
+    evidence: Evidence
+    batch: Batch
+
+
+def _write(writing: _Writing, due: Due, campaign: Campaign) -> None:
     """Render a message of either arm: one that cannot be written is skipped in both, or the arms would differ."""
+    opened, facts, batch = writing.opened, writing.facts, writing.batch
     channel = Channel(due.channel)
     customer = facts.customers[due.customer_id]
     address = facts.addresses[due.customer_id, due.channel]
     assert isinstance(address, Address)
     try:
-        suggested = suggestions.for_entry(due.entry) if campaign.detect.type_name == "win_back" else ()
+        suggested = writing.suggestions.for_entry(due.entry) if campaign.detect.type_name == "win_back" else ()
         written = draft(opened, due, campaign, customer, facts, suggested)
     except TemplateError as error:
         batch.ended.append((due.id, Status.SKIPPED, SkipReason.TEMPLATE, str(error)))
         return
     step = campaign.step(due.step)
+    transactional = step is not None and step.message_class == "transactional"
+    hours = _hours(opened, due, campaign, customer, facts)
     intent = Intent(
         id=due.id,
         person=customer.id,
         address_hash=address.hash,
         channel=channel.value,
         held_out=due.held_out,
-        exempt=campaign.caps_exempt or (step is not None and step.message_class == "transactional"),
+        exempt=campaign.caps_exempt or transactional,
         urls=written.rendered.links,
         tracked=written.tracked,
         template_hash=written.rendered.template_hash,
         segments=written.segments,
         provider=provider_name(opened, due.channel, batch.space),
+        mailbox=_mailbox(channel, address),
+        evidence=writing.evidence.of(due, campaign, customer, address, written=written, hours=hours),
     )
     leaving = None if due.held_out else envelope(opened, due.id, channel, address, written)
-    hours = _hours(opened, due, campaign, customer, facts).moments
-    batch.ready.append(Ready(intent, leaving, due.campaign, due.attempt, due.expires_at, hours))
-
-
-def last_look(
-    some: Sequence[Ready], pulled: Mapping[str, Brake], now: datetime
-) -> tuple[list[Ready], list[Deferral], list[Ending]]:
-    """Sort what is about to be begun once more: minutes may have passed since the gates, and a night has fallen."""
-    going: list[Ready] = []
-    deferred: list[Deferral] = []
-    ended: list[Ending] = []
-    for one in some:
-        opens = now if one.hours is None else one.hours.first(now, one.expires_at)
-        if _stopped(one, pulled):
-            deferred.append((one.intent.id, now + HALTED, SkipReason.PAUSED))
-        elif opens is None:
-            ended.append((one.intent.id, Status.SKIPPED, SkipReason.QUIET, None))
-        elif opens > now:
-            deferred.append((one.intent.id, opens, SkipReason.QUIET))
-        else:
-            going.append(one)
-    return going, deferred, ended
-
-
-def _stopped(one: Ready, pulled: Mapping[str, Brake]) -> bool:
-    scopes = ("all", f"channel:{one.intent.channel}", f"campaign:{one.campaign}", f"provider:{one.intent.provider}")
-    return any(scope in pulled for scope in scopes)
+    batch.ready.append(
+        Ready(
+            intent, leaving, due.campaign, due.attempt, due.expires_at, hours.moments,
+            priority=due.priority, transactional=transactional,
+        )
+    )  # fmt: skip
 
 
 def refused(some: Sequence[Ready], begun: Begun, now: datetime) -> tuple[list[Deferral], list[Ending]]:

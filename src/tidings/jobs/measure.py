@@ -16,7 +16,7 @@ from itertools import islice
 from sqlalchemy import Connection
 
 from tidings.jobs.opening import Opened
-from tidings.ledger import progress, results
+from tidings.ledger import erasing, progress, results
 from tidings.ledger.results import Exposure, RevenueDay
 from tidings.measure import balance
 from tidings.measure.attribution import OrderFacts, TouchWindow, Windows, credits, net_amount
@@ -168,6 +168,8 @@ def _credit_orders(opened: Opened, scope: _Scope, tally: _Tally) -> None:
         found = list(credits(facts, felt, scope.windows))
         balance.check_orders(facts, found)
         with opened.ledger.writing() as conn:
+            frozen = erasing.frozen_orders(conn, {one.order_id for one in found}, opened.secrets.pepper)
+            found = [one for one in found if one.order_id not in frozen]
             results.replace_credits(conn, [sale.order_id for sale in batch], found, now=scope.now)
         tally.counts["credited"] += len(found)
         for credit in found:

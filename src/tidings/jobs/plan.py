@@ -11,13 +11,17 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
 
+from sqlalchemy import Connection
+
 from tidings.definitions import Campaign
 from tidings.jobs.campaigns import campaign_plan, new_id
 from tidings.jobs.opening import Opened
-from tidings.ledger import planning
+from tidings.ledger import erasing, planning
 from tidings.ledger.planning import CampaignState, EntryRow, MessageRow
 from tidings.model.entry import Entry, Window
 from tidings.model.message import Space
+from tidings.model.people import Customer
+from tidings.plan import erased
 from tidings.plan.planner import PlannedEntry
 from tidings.plan.planner import plan as planned_entry
 from tidings.warehouse import freshness, people
@@ -153,11 +157,12 @@ def _write(opened: Opened, campaign: Campaign, window: Window, space: Space, now
     stream = detect_entries(opened, campaign, window)
     while batch := list(islice(stream, BATCH)):
         known_people = people.customers(opened.shop, {entry.customer_id for entry in batch})
-        rows = [
-            _row(planned_entry(entry, known_people.get(entry.customer_id), plan, now, new_id=new_id)) for entry in batch
-        ]
+        rows = [planned_entry(entry, known_people.get(entry.customer_id), plan, now, new_id=new_id) for entry in batch]
         with opened.ledger.writing() as conn:
-            done = planning.record(conn, rows, space=space, campaign=campaign.id, run_id=run_id, now=now)
+            rows = _without_forgotten(opened, conn, rows, known_people)
+            done = planning.record(
+                conn, [_row(one) for one in rows], space=space, campaign=campaign.id, run_id=run_id, now=now
+            )
         counts.update(found=done.new + done.known, new=done.new, known=done.known, planned=done.planned)
         counts.update(held_out=done.held_out, expired=done.expired)
         skipped.update(done.skipped)
@@ -186,6 +191,23 @@ def _write(opened: Opened, campaign: Campaign, window: Window, space: Space, now
         sum(skipped.values()), told.expired,
     )  # fmt: skip
     return told
+
+
+def _without_forgotten(
+    opened: Opened, conn: Connection, rows: list[PlannedEntry], known: Mapping[str, Customer]
+) -> list[PlannedEntry]:
+    """Answer for those who were forgotten without writing down who they are; nobody is forgotten meanwhile."""
+    erasing.hold(conn)
+    if not erasing.anybody(conn):
+        return rows
+    pepper, country = opened.secrets.pepper, opened.settings.brand.country
+    names = {
+        one.customer_id: erased.subjects(one.customer_id, known.get(one.customer_id), country, pepper) for one in rows
+    }
+    gone = erasing.erased(conn, {name for theirs in names.values() for name in theirs})
+    if not gone:
+        return rows
+    return [one if gone.isdisjoint(names[one.customer_id]) else erased.anonymous(one, pepper) for one in rows]
 
 
 def _row(planned: PlannedEntry) -> EntryRow:

@@ -19,6 +19,7 @@ from tidings.ledger.schema import credits, engagements, entries, messages, outco
 from tidings.model.engagement import EngagementKind
 from tidings.model.entry import Item
 from tidings.model.message import Space, Status
+from tidings.plan.erased import ERASED
 
 __all__ = [
     "Credit",
@@ -50,6 +51,7 @@ __all__ = [
 ]  # fmt: skip
 
 BATCH = 10_000
+_ERASED = f"{ERASED}%"
 # In ``sending`` or past it: this person was, or for all we know may have been, written to; or would have been.
 EXPOSED = (
     Status.SENDING,
@@ -232,7 +234,10 @@ def exposures_by_person(
     conn: Connection, *, since: datetime, batch: int = BATCH
 ) -> Iterator[tuple[str, list[Exposure]]]:
     """Stream everybody exposed since a moment, by customer id, with each of their exposures ever, oldest first."""
-    recent = select(messages.c.customer_id).where(*_exposed(), messages.c.sending_at >= since)
+    # What a forgotten person spent cannot be asked again: it stays as it was measured last.
+    recent = select(messages.c.customer_id).where(
+        *_exposed(), messages.c.sending_at >= since, messages.c.customer_id.not_like(_ERASED)
+    )
     query = _exposure_rows().where(messages.c.customer_id.in_(recent))
     order = (messages.c.customer_id, messages.c.sending_at, messages.c.id)
     rows = (Exposure(*row) for row in _stream(conn, query.order_by(*order), batch))
@@ -293,9 +298,12 @@ def replace_outcomes_of(
 def sweep(conn: Connection, *, orders_since: datetime, exposed_since: datetime, now: datetime) -> int:
     """Remove the credits and outcomes since these moments that a run at ``now`` did not write; return how many."""
     c, o = credits.c, outcomes.c
-    stale = delete(credits).where(c.ordered_at >= orders_since, c.computed_at != now)
+    stale = delete(credits).where(c.ordered_at >= orders_since, c.computed_at != now, c.order_id.not_like(_ERASED))
     gone = conn.execute(stale).rowcount
-    return gone + conn.execute(delete(outcomes).where(o.exposed_at >= exposed_since, o.computed_at != now)).rowcount
+    unseen = delete(outcomes).where(
+        o.exposed_at >= exposed_since, o.computed_at != now, o.customer_id.not_like(_ERASED)
+    )
+    return gone + conn.execute(unseen).rowcount
 
 
 def replace_revenue_days(
@@ -313,7 +321,12 @@ def replace_revenue_days(
 def credited_and_earned(conn: Connection, *, since: datetime) -> tuple[dict[str, int], dict[str, int]]:
     """Return, per currency, what orders since a day's beginning are credited with and what they were worth, net."""
     c, d = credits.c, revenue_days.c
-    credited = select(c.currency, func.sum(c.net)).where(c.ordered_at >= since).group_by(c.currency)
+    # The shop may have erased a forgotten person's orders, so their credits are held against nothing.
+    credited = (
+        select(c.currency, func.sum(c.net))
+        .where(c.ordered_at >= since, c.order_id.not_like(_ERASED))
+        .group_by(c.currency)
+    )
     earned = select(d.currency, func.sum(d.net)).where(d.day >= since).group_by(d.currency)
     return _sums(conn, credited), _sums(conn, earned)
 

@@ -33,6 +33,8 @@ class SkipReason(StrEnum):
 
     NO_CONSENT = "no_consent"
     SUPPRESSED = "suppressed"
+    ERASED = "erased"
+    FORGOTTEN = "forgotten"
     NO_ADDRESS = "no_address"
     BAD_ADDRESS = "bad_address"
     UNKNOWN_CUSTOMER = "unknown_customer"
@@ -57,12 +59,15 @@ class SkipReason(StrEnum):
     PAUSED = "paused"
     BACKFILL = "backfill"
     TOO_LATE = "too_late"
+    WARM_UP = "warm_up"
 
 
 # What a CRM person reads; the code stands below it in small print.
 SENTENCES: dict[SkipReason, str] = {
     SkipReason.NO_CONSENT: "No permission for this channel",
     SkipReason.SUPPRESSED: "Opted out, bounced or complained",
+    SkipReason.ERASED: "Was forgotten on request; never written to again",
+    SkipReason.FORGOTTEN: "Was forgotten on request while it was waiting",
     SkipReason.NO_ADDRESS: "No address for this channel",
     SkipReason.BAD_ADDRESS: "The address is malformed",
     SkipReason.UNKNOWN_CUSTOMER: "Not in the customer table",
@@ -87,4 +92,5 @@ SENTENCES: dict[SkipReason, str] = {
     SkipReason.PAUSED: "The campaign was paused until it expired",
     SkipReason.BACKFILL: "Found too late to be sent",
     SkipReason.TOO_LATE: "Its time had passed",
+    SkipReason.WARM_UP: "The sender is new; its day was full until it expired",
 }

@@ -69,6 +69,8 @@ class Providers:
             web.post(messages + ".json", self.create_message),
             web.get(messages + ".json", self.list_messages),
             web.get(messages + "/{sid}.json", self.fetch_message),
+            web.delete(messages + "/{sid}.json", self.delete_message),
+            web.post("/v3/recipients/erasejob", self.erase_recipients),
         ]
 
     async def mail_send(self, request: web.Request) -> web.StreamResponse:
@@ -133,6 +135,26 @@ class Providers:
         if refused is not None or found is None or found.provider != "twilio":
             return self._twilio_error(refused or twilio_rules.KNOWN[20404])
         return web.Response(body=orjson.dumps(self._document(found)), content_type=_JSON)
+
+    async def delete_message(self, request: web.Request) -> web.Response:
+        refused = self._wrong_account(request)
+        found = self.store.find(request.match_info["sid"])
+        if refused is not None or found is None or found.provider != "twilio" or not found.to:
+            return self._twilio_error(refused or twilio_rules.KNOWN[20404])
+        self.store.forget(found)
+        return web.Response(status=204)
+
+    async def erase_recipients(self, request: web.Request) -> web.Response:
+        if not self._known_key(request):
+            return self._sendgrid_error(401, [(None, _UNAUTHORIZED)])
+        try:
+            wanted = {str(one).lower() for one in orjson.loads(await request.read())["email_addresses"]}
+        except (ValueError, LookupError, TypeError):
+            return self._sendgrid_error(400, [("email_addresses", "email_addresses must be a list of addresses")])
+        for message in self.store.messages:
+            if message.provider == "sendgrid" and message.to.lower() in wanted:
+                self.store.forget(message)
+        return web.Response(status=202, body=orjson.dumps({"job_id": secrets.token_hex(16)}), content_type=_JSON)
 
     async def suppression(self, request: web.Request) -> web.Response:
         kind = request.match_info["kind"]

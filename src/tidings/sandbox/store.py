@@ -109,6 +109,18 @@ class Store:
             if found >= limit:
                 return
 
+    def forget(self, message: Accepted) -> None:
+        """Blank a message's recipient and words, on disk and in memory; that it was accepted stays."""
+        start, length = message.place
+        whole = orjson.loads(os.pread(self._file, length, start))
+        blank: dict[str, Any] = {"subject": "", "html": None, "text": "", "headers": {}, "custom_args": {}}
+        whole |= {"to": "", "title": "", "words": {name: blank[name] for name in blank if name in whole["words"]}}
+        # The file is open for appending, where Linux appends whatever place a write names.
+        with self.path.open("r+b") as file:
+            file.seek(start)
+            file.write(orjson.dumps(whole).ljust(length - 1) + b"\n")
+        message.to = message.title = ""
+
     def reset(self) -> None:
         """Forget everything."""
         os.close(self._file)

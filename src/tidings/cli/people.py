@@ -1,0 +1,52 @@
+"""Commands about one person's data: forget them, hand them what is known; and keep nothing longer than needed."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tidings.cli.options import HERE, AsJson, ProjectDir
+from tidings.cli.printing import counted, facts, line, number, status, working
+
+CustomerId = Annotated[str, typer.Argument(metavar="CUSTOMER", help="Any id of the customer.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command()(forget)
+
+
+def forget(
+    customer: CustomerId,
+    email: Annotated[list[str] | None, typer.Option("--email", help="One more address of theirs.")] = None,
+    phone: Annotated[list[str] | None, typer.Option("--phone", help="One more number of theirs.")] = None,
+    reason: Annotated[str, typer.Option("--reason", help="Kept with the hash; no names.")] = "requested",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    project: ProjectDir = HERE,
+    json: AsJson = False,
+) -> None:
+    """Forget a person: nobody writes to them again, and the ledger no longer says who they were."""
+    from tidings.jobs import forget as job
+    from tidings.jobs.opening import open_project
+
+    with open_project(project) as opened:
+        if not yes:
+            found = job.find(opened, customer, emails=email or (), phones=phone or ())
+            about = f"{counted(len(found.ids), 'id')} and {counted(len(found.addresses), 'address', 'addresses')}"
+            typer.confirm(f"Forget this customer with {about}? This cannot be taken back", abort=True, err=True)
+        with working("forgetting"):
+            done = job.run(opened, customer, emails=email or (), phones=phone or (), reason=reason)
+    if json:
+        facts(done)
+    else:
+        line(f"ids        {number(done.ids):>8}")
+        line(f"addresses  {number(done.addresses):>8}  never written to again")
+        line(f"messages   {number(done.messages):>8}  in {counted(done.entries, 'entry', 'entries')}, made anonymous")
+        line(f"cancelled  {number(done.cancelled):>8}")
+        line(f"file lines {number(done.file_lines):>8}  blanked")
+        for left in done.by_hand:
+            line(status("waiting"), f"  {left}")
+        line("The warehouse is the shop's own: erase the customer there as well.")
+    if done.by_hand:
+        raise typer.Exit(1)

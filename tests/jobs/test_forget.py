@@ -1,0 +1,246 @@
+"""Forgetting: nobody writes to them again from the first commit on, and afterwards nothing says who they were."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_shop import DAY, HOUR, MINUTE, NOON, Day, SmallShop, lay_out
+from sqlalchemy import MetaData, select
+
+from tidings.errors import DefinitionError
+from tidings.jobs import forget, measure, report, take_webhook
+from tidings.ledger import erasing, people
+from tidings.model.engagement import Engagement, EngagementKind
+from tidings.model.people import Channel
+from tidings.plan.eligibility import address_hash
+from tidings.sandbox.server import Sandbox
+
+WHO, MAIL, PHONE = "anna-canary-77", "Anna.Canary@gmail.com", "+358501234567"
+BOTH = """\
+id: cart
+mode: live
+detect: {type: cart_abandonment, idle: 1h}
+schedule: "*/15 * * * *"
+steps:
+  - {name: reminder, channel: email, template: cart/reminder, expires_after: 24h}
+  - {name: text, channel: sms, template: cart/text, after: 1d, min_gap: 1h}
+holdout: 0%
+cooldown: 1d
+"""
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/shop/.tidings/ledger.sqlite"
+        return
+    yield request.getfixturevalue("postgres_url")
+
+
+def told(url: str, folder: Path, sandbox: Sandbox) -> SmallShop:
+    """Anna, who was Ann before, and Bo."""
+    shop = lay_out(folder, ledger_url=url, sandbox_url=sandbox.url, campaigns={"cart": BOTH})
+    shop.product()
+    shop.customer(WHO, email=MAIL, phone=PHONE, first_name="Annacanary", last_name="Canarysson")
+    shop.customer("bo")
+    shop.add("identities", alias="ann-former-77", customer_id=WHO, kind="former", valid_from=NOON - 50 * DAY)
+    for who in (WHO, "bo"):
+        shop.cart(who, at=NOON - 90 * MINUTE)
+    shop.load()
+    return shop
+
+
+def written(day: Day) -> str:
+    """Return every value of every table, as a dump would show it."""
+    found = MetaData()
+    with day.opened.ledger.reading() as conn:
+        found.reflect(conn)
+        return "\n".join(str(tuple(row)) for table in found.sorted_tables for row in conn.execute(select(table)))
+
+
+def in_files(folder: Path, needles: tuple[str, ...]) -> list[str]:
+    """Return the files below a folder, except the shop's own warehouse, in which one of these stands."""
+    wanted = [one.encode() for one in needles]
+    return [
+        str(path.relative_to(folder))
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and "data" not in path.parts and any(one in path.read_bytes() for one in wanted)
+    ]
+
+
+NEEDLES = (WHO, "ann-former-77", MAIL, MAIL.lower(), PHONE, PHONE[1:], "Annacanary", "Canarysson")
+
+
+@pytest.fixture
+def lived(ledger_url: str, tmp_path: Path, open_day: Callable[[SmallShop], Day]) -> Iterator[tuple[Day, Sandbox]]:
+    """Anna got an e-mail, clicked, and bought; her text of the next day is waiting."""
+    folder = tmp_path / "shop"
+    with Sandbox(folder / ".tidings/sandbox") as sandbox:
+        shop = told(ledger_url, folder, sandbox)
+        day = open_day(shop)
+        day.plan(NOON)
+        day.dispatch(NOON + MINUTE)
+        (mail,) = day.messages(customer_id=WHO, step="reminder")
+        clicked = Engagement("c-1", mail.id, EngagementKind.CLICKED, NOON + HOUR, detail="Mozilla")
+        take_webhook.take(day.opened, [clicked], NOON + HOUR, provider="sendgrid")
+        yield day, sandbox
+
+
+def test_nothing_of_the_project_holds_the_person_afterwards(lived: tuple[Day, Sandbox]) -> None:
+    day, sandbox = lived
+
+    done = forget.run(day.opened, WHO, now=NOON + 2 * HOUR)
+
+    assert (done.ids, done.addresses, done.messages, done.cancelled, done.by_hand) == (2, 2, 2, 1, ())
+    assert not [one for one in NEEDLES if one in written(day)]
+    sandbox.store.close = lambda: None  # type: ignore[method-assign]
+    assert in_files(day.shop.folder, NEEDLES) == []
+    assert "bo@post.example" in sandbox.store.path.read_text()
+
+
+def test_what_was_waiting_is_cancelled_and_what_was_sent_still_counts(lived: tuple[Day, Sandbox]) -> None:
+    day, _ = lived
+
+    forget.run(day.opened, WHO, now=NOON + 2 * HOUR)
+
+    found = {row.step: (row.status, row.reason) for row in day.messages() if row.customer_id.startswith("erased:")}
+    assert found == {"reminder": ("sent", None), "text": ("cancelled", "forgotten")}
+
+
+def test_the_same_person_arriving_again_is_not_written_to_and_not_written_down(lived: tuple[Day, Sandbox]) -> None:
+    day, sandbox = lived
+    forget.run(day.opened, WHO, now=NOON + 2 * HOUR)
+    shop, later = day.shop, NOON + 5 * DAY
+    shop.customer("anew-canary-1", email="annacanary+shop@GoogleMail.com", phone=None)  # the same mailbox
+    shop.customer("anew-canary-2", email="other@post.example", phone="050 123 4567")  # the same number
+    for who in (WHO, "ann-former-77", "anew-canary-1", "anew-canary-2", "bo"):
+        shop.cart(who, at=later - 2 * HOUR)
+    shop.load()
+
+    counts = day.plan(later)
+    again = day.plan(later + MINUTE)
+    day.dispatch(later + MINUTE)
+    day.dispatch(later + 25 * HOUR)
+
+    assert counts.found == counts.new == 4
+    assert counts.skipped == {"erased": 6}
+    assert (again.new, again.known) == (0, again.found)
+    assert not [one for one in (*NEEDLES, "anew-canary") if one in written(day)]
+    assert not [one for one in sandbox.store.messages if "canary" in one.to.lower() or one.to == PHONE]
+
+
+def test_what_was_found_before_is_known_when_it_is_found_again(lived: tuple[Day, Sandbox]) -> None:
+    day, _ = lived
+    forget.run(day.opened, WHO, now=NOON + 2 * HOUR)
+
+    again = day.plan(NOON + MINUTE)
+
+    assert (again.found, again.known, again.new) == (2, 2, 0)
+
+
+def test_forgetting_twice_changes_nothing(lived: tuple[Day, Sandbox]) -> None:
+    day, _ = lived
+    forget.run(day.opened, WHO, now=NOON + 2 * HOUR)
+    before = written(day)
+
+    again = forget.run(day.opened, WHO, now=NOON + 3 * HOUR)
+
+    assert (again.entries, again.messages, again.others, again.cancelled, again.file_lines) == (0, 0, 0, 0, 0)
+    assert written(day) == before
+
+
+def test_a_run_that_was_cut_off_is_finished_by_the_next(lived: tuple[Day, Sandbox]) -> None:
+    day, _ = lived
+    pepper = day.opened.secrets.pepper
+    subjects = {address_hash(MAIL, pepper)}
+    with day.opened.ledger.writing() as conn:  # the first of its commits, and then the lights go out
+        erasing.close(conn, ids={WHO}, subjects=subjects, address_hashes=subjects, reason="requested", now=NOON + HOUR)
+
+    forget.run(day.opened, WHO, now=NOON + 2 * HOUR)
+
+    assert not [one for one in NEEDLES if one in written(day)]
+
+
+def test_neither_start_nor_the_preference_page_opens_what_an_erasure_closed(lived: tuple[Day, Sandbox]) -> None:
+    day, _ = lived
+    forget.run(day.opened, WHO, now=NOON + 2 * HOUR)
+    subject = f"a:{address_hash(MAIL, day.opened.secrets.pepper)}"
+    every = ("stop", "unsubscribed", "erased")
+
+    with day.opened.ledger.writing() as conn:
+        people.lift(conn, [subject], channel=None, at=NOON + 4 * HOUR, reasons=every)
+        people.lift(conn, [subject], channel=Channel.EMAIL, at=NOON + 4 * HOUR, reasons=every)
+
+    with day.opened.ledger.reading() as conn:
+        assert people.suppressed(conn, [subject]) == {subject: {"email", "sms"}}
+
+
+def test_the_report_is_the_same_before_and_after_and_after_measuring_again(lived: tuple[Day, Sandbox]) -> None:
+    day, _ = lived
+    day.shop.order(WHO, NOON + 3 * HOUR)
+    day.shop.load()
+    day.dispatch(NOON + 26 * HOUR)
+    measure.run(day.opened, now=NOON + 2 * DAY)
+    before = asdict(report.run(day.opened, now=NOON + 3 * DAY))
+
+    forget.run(day.opened, WHO, now=NOON + 3 * DAY)
+    after = asdict(report.run(day.opened, now=NOON + 3 * DAY))
+    measure.run(day.opened, now=NOON + 3 * DAY, full=True)
+    measured = asdict(report.run(day.opened, now=NOON + 3 * DAY))
+
+    assert _without_times(after) == _without_times(before)
+    assert _without_times(measured) == _without_times(before)
+
+
+def _without_times(found: Any) -> Any:
+    return {name: value for name, value in found.items() if name not in ("measured_at", "generated_at", "as_of")}
+
+
+def test_a_customer_who_shares_the_mailbox_is_not_written_to_there(
+    tmp_path: Path, new_shop: Callable[..., SmallShop], open_day: Callable[[SmallShop], Day], sandbox: Sandbox
+) -> None:
+    shop = new_shop()
+    shop.product()
+    shop.customer("ann", email="both@post.example")
+    shop.customer("bob", email="Both@post.example")
+    shop.cart("bob")
+    shop.load()
+    day = open_day(shop)
+    day.plan(NOON)
+
+    forget.run(day.opened, "ann", now=NOON)
+    day.dispatch(NOON + MINUTE)
+
+    assert day.statuses() == {"bob": ("cancelled", "forgotten")}
+    assert sandbox.store.messages == []
+
+
+def test_nobody_is_forgotten_by_mistake(
+    new_shop: Callable[..., SmallShop], open_day: Callable[[SmallShop], Day]
+) -> None:
+    shop = new_shop()
+    shop.load()
+    day = open_day(shop)
+
+    with pytest.raises(DefinitionError, match="found nobody under this id"):
+        forget.run(day.opened, "annn", now=NOON)
+    with pytest.raises(DefinitionError, match="--email"):
+        forget.run(day.opened, "ann", emails=["nonsense"], now=NOON)
+
+
+def test_an_id_written_by_a_process_that_had_read_it_before_is_found_later(lived: tuple[Day, Sandbox]) -> None:
+    day, _ = lived
+    forget.run(day.opened, WHO, now=NOON + 2 * HOUR)
+    with day.opened.ledger.writing() as conn:
+        people.suppress(conn, [f"p:{WHO}"], channel="email", reason="stop", at=NOON, source="late")
+
+    with day.opened.ledger.writing() as conn:
+        left = erasing.leftovers(conn, day.opened.secrets.pepper)
+        erasing.erase(conn, left, (), day.opened.secrets.pepper)
+
+    assert left == [WHO]
+    assert WHO not in written(day)
