@@ -26,13 +26,15 @@ class TemplateError(TidingsError):
 class Retry(Exception):
     """The provider certainly did not take the message; it may be offered again later.
 
-    ``after`` is the wait in seconds the provider asked for, if it did.
+    ``after`` is the wait in seconds the provider asked for, if it did. ``throttled``: it was only too fast, which
+    says nothing about the message, so no attempt of it is used up.
     """
 
-    def __init__(self, reason: str, after: float | None = None) -> None:
+    def __init__(self, reason: str, after: float | None = None, *, throttled: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.after = after
+        self.throttled = throttled
 
 
 class Reject(Exception):

@@ -15,7 +15,7 @@ from small_shop import CART, DAY, HOUR, LETTER, MINUTE, NOON, Day, SmallShop
 from sqlalchemy import select
 
 from tidings.jobs import brakes, plan
-from tidings.jobs.gates import last_look
+from tidings.jobs.curbs import last_look
 from tidings.jobs.sending import Ready
 from tidings.ledger import people, schema
 from tidings.ledger.sending import Intent
@@ -223,7 +223,7 @@ def test_a_refused_account_halts_the_provider_and_fails_nothing(planned: Day, sa
 
     refused = planned.dispatch(NOON)
     asked = sandbox.providers.refused
-    again = planned.dispatch(NOON + HOUR)
+    again = planned.dispatch(NOON + 10 * MINUTE)
 
     assert (refused.failed, refused.sent, list(refused.halted)) == (0, 0, ["email"])
     assert {row.status for row in planned.messages()} == {"planned"}

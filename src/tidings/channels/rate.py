@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 
 from tidings.errors import Retry
 
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+
 
 class Bucket:
     """So many messages a second, ``burst`` of them at once. It counts this process only: divide a limit by the lanes.
@@ -51,6 +53,7 @@ class Pace:
         self._senders = {who: Bucket(rate, max(1.0, rate / 10)) for who, rate in (per_sender or {}).items()}
         self._clock = clock
         self._paused_until = 0.0
+        self._storms = 0
         self.patience = patience
 
     async def turn(self, sender: str) -> None:
@@ -61,11 +64,27 @@ class Pace:
         waits = [bucket.wait(now) for bucket in buckets]
         wait = max([self._paused_until - now, *waits])
         if wait > self.patience:
-            raise Retry("rate limited here", after=wait)
+            raise Retry("rate limited here", after=wait, throttled=True)
         for bucket in buckets:
             bucket.take(now)
         if wait > 0:
             await asyncio.sleep(wait)
+
+    def throttled(self, asked: float | None) -> None:
+        """Pause after a 429 as long as was asked for; without a word, longer each time that none went well between.
+
+        Those in flight when the storm began are one storm, not many.
+        """
+        if asked is None:
+            if self._clock() < self._paused_until:
+                return
+            asked = min(FIRST_PAUSE * 2.0**self._storms, LONGEST_PAUSE)
+            self._storms += 1
+        self.pause(asked)
+
+    def went_well(self) -> None:
+        """Forget the storms: a message was taken."""
+        self._storms = 0
 
     def pause(self, seconds: float) -> None:
         """Offer nothing more for so long: the provider said it counts against the whole account."""

@@ -21,11 +21,13 @@ from sqlalchemy import Connection
 from tidings.channels.base import Provider
 from tidings.definitions import Campaign
 from tidings.jobs import campaigns as words
-from tidings.jobs.gates import Batch, Deferral, Ending, last_look, pass_gates, provider_name, refused
+from tidings.jobs import rates
+from tidings.jobs.curbs import Curbs, Deferral, Ending, window_for
+from tidings.jobs.gates import Batch, pass_gates, provider_name, refused
 from tidings.jobs.opening import Opened
 from tidings.jobs.sending import Exchange, Halts, Ready
 from tidings.jobs.versions import Versions
-from tidings.ledger import brakes, dispatching, planning, receipts
+from tidings.ledger import dispatching, planning, receipts
 from tidings.ledger.dispatching import Begun, Claim, Outcome
 from tidings.model.message import Space, Status
 from tidings.model.people import Channel
@@ -146,6 +148,7 @@ class Lane:
         self.owner = uuid.uuid4().hex
         self.until = time.monotonic() + budget.total_seconds()
         self.halts = Halts.none(self.settings.halt_after)
+        self.curbs = Curbs(opened, space)
         self.versions = Versions(opened)
         self.counts: Counter[str] = Counter()
         # A batch is prepared in one thread while another is recorded in a second.
@@ -263,7 +266,7 @@ class Lane:
         async def record(outcomes: Sequence[Outcome]) -> None:
             await asyncio.to_thread(self._record, outcomes)
 
-        window = max(getattr(self.opened.settings.providers, channel.value).connections for channel in Channel)
+        window = window_for(self.opened, batch.ready)
         limit = self.settings.lease.total_seconds() / 2
         grace = (self.settings.timeout + self.settings.margin).total_seconds()
         exchange = Exchange(self.providers, begin, record, self.halts, window, limit, grace)
@@ -286,7 +289,7 @@ class Lane:
         """Commit ``sending`` for what may still leave at this very moment; the rest waits or ends."""
         now = self.clock()
         with self.opened.ledger.writing() as conn:
-            going, waiting, over = last_look(some, brakes.pulled(conn), now)
+            going, waiting, over = self.curbs.look(conn, some, now)
             begun = dispatching.begin_sending(
                 conn,
                 space=self.space,
@@ -296,6 +299,7 @@ class Lane:
                 now=now,
                 ahead=self.settings.timeout + self.settings.margin,
             )
+            self.curbs.begun(conn, going, begun, now)
             deferred, ended = refused(going, begun, now)
             self._settle(conn, batch.token, [*waiting, *deferred], [*over, *ended], now)
         if begun.number is not None:
@@ -311,14 +315,15 @@ class Lane:
             try:
                 with self.opened.ledger.writing() as conn:
                     dispatching.record_outcomes(conn, outcomes, self.clock())
+                    self.curbs.record(conn, outcomes, self.clock())
                     for channel, reason in halted:
-                        scope = f"provider:{provider_name(self.opened, channel, self.space)}"
-                        brakes.pull(conn, scope, reason=reason, at=self.clock(), by="dispatch")
+                        self.curbs.pull(conn, provider_name(self.opened, channel, self.space), reason, self.clock())
                 break
             except Exception:
                 if attempt == 4:
                     raise
                 time.sleep(0.2 * 2**attempt)
+        self.curbs.settle(outcomes)
         self._count(**Counter(_COUNTED[outcome.kind] for outcome in outcomes))
 
     def _lease(self, done: set[int]) -> list[int]:
@@ -354,6 +359,8 @@ class Lane:
             quarantined = now - self.settings.presume_lost_after
             again = dispatching.offer_again(conn, campaigns=self._at_least_once(), before=quarantined, now=now)
             dispatching.presume_lost(conn, before=quarantined, now=now)
+        if self.space is Space.LIVE:
+            rates.run(self.opened, now=now, every=self.opened.settings.brakes.look_every)
         self._count(returned=reaped.returned, doubtful=reaped.unknown, offered_again=again)
 
     def _at_least_once(self) -> list[str]:
@@ -382,4 +389,11 @@ _NUMBERS = (
     "claimed", "sent", "held_out", "retried", "failed", "unknown", "deferred", "let_go", "lost", "expired",
     "returned", "doubtful", "offered_again",
 )  # fmt: skip
-_COUNTED = {"sent": "sent", "retry": "retried", "halt": "retried", "failed": "failed", "unknown": "unknown"}
+_COUNTED = {
+    "sent": "sent",
+    "retry": "retried",
+    "wait": "retried",
+    "halt": "retried",
+    "failed": "failed",
+    "unknown": "unknown",
+}

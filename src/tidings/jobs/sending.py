@@ -34,6 +34,8 @@ class Ready:
     attempt: int
     expires_at: datetime
     hours: OpenHours | None = None
+    priority: int = 50
+    transactional: bool = False
 
 
 @dataclass(slots=True)
@@ -89,7 +91,7 @@ async def offer(provider: Provider, ready: Ready, token: str, now: datetime, lim
             provider_id = await provider.send(ready.envelope)
     except Retry as no:
         later = next_try(now, ready.attempt, no.after)
-        return Outcome(mid, token, "retry", reason=no.reason, retry_at=later)
+        return Outcome(mid, token, "wait" if no.throttled else "retry", reason=no.reason, retry_at=later)
     except Reject as no:
         return Outcome(mid, token, "failed", reason="rejected", detail=no.reason, suppress=no.suppress)
     except Halt as no:

@@ -32,6 +32,7 @@ class Intent:
 
     ``exempt`` (transactional) messages neither obey the caps nor use them up. ``urls`` are the targets of its
     links by number; ``tracked`` says whether they go through our redirect.
+    ``evidence`` is what it is allowed on, as JSON without the caps; it goes into the message's receipt.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Intent:
     template_hash: str | None = None
     segments: int | None = None
     provider: str | None = None
+    mailbox: str | None = None
     evidence: str | None = None
 
 
@@ -66,12 +68,12 @@ class Begun:
 class Outcome:
     """What the provider answered for one message.
 
-    ``halt`` is a retry that burns no attempt. ``suppress`` names why the address must not be used again.
+    ``halt`` and ``wait`` are retries that burn no attempt. ``suppress`` names why the address must not be used again.
     """
 
     id: str
     token: str
-    kind: Literal["sent", "retry", "failed", "unknown", "halt"]
+    kind: Literal["sent", "retry", "wait", "failed", "unknown", "halt"]
     provider_id: str | None = None
     reason: str | None = None
     detail: str | None = None
@@ -215,11 +217,12 @@ class _Room:
         for contact in contacts_of(intent.person, intent.address_hash):
             times = self._used.get(contact)
             if times:
-                used = [
-                    max(most, sum(1 for channel, at in times if at > self._now - cap.per and cap.covers(Channel(channel))))
-                    for most, cap in zip(used, of_channel, strict=True)
-                ]
+                used = [max(most, self._within(cap, times)) for most, cap in zip(used, of_channel, strict=True)]
         return ",".join(f'"{many}/{cap.at_most}"' for many, cap in zip(used, of_channel, strict=True))
+
+    def _within(self, cap: Cap, times: Sequence[tuple[str, datetime]]) -> int:
+        since = self._now - cap.per
+        return sum(1 for channel, at in times if at > since and cap.covers(Channel(channel)))
 
     def take(self, intent: Intent) -> None:
         for contact in contacts_of(intent.person, intent.address_hash):
@@ -232,11 +235,11 @@ def _mark(conn: Connection, going: Sequence[Intent], now: datetime) -> None:
         return
     marked = bulk.given(
         conn,
-        {"id": TEXT, "status": TEXT, "template_hash": TEXT, "segments": WHOLE, "provider": TEXT},
+        {"id": TEXT, "status": TEXT, "template_hash": TEXT, "segments": WHOLE, "provider": TEXT, "mailbox": TEXT},
         [
             (
                 one.id, Status.HELD_OUT if one.held_out else Status.SENDING, one.template_hash, one.segments,
-                one.provider,
+                one.provider, one.mailbox,
             )
             for one in going
         ],
@@ -253,6 +256,7 @@ def _mark(conn: Connection, going: Sequence[Intent], now: datetime) -> None:
             template_hash=new.template_hash,
             segments=new.segments,
             provider=new.provider,
+            mailbox=new.mailbox,
         )
     )
 
@@ -379,6 +383,7 @@ def _unknown(conn: Connection, some: Sequence[Outcome], now: datetime) -> int:
 _WRITERS: dict[str, Callable[[Connection, Sequence[Outcome], datetime], int]] = {
     "sent": _sent,
     "retry": _retry,
+    "wait": _halt,
     "halt": _halt,
     "failed": _failed,
     "unknown": _unknown,
