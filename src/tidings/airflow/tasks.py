@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -14,8 +15,9 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from tidings.airflow.connections import AirflowConnections
 from tidings.errors import DefinitionError, TidingsError
-from tidings.jobs import dispatch, plan
+from tidings.jobs import brakes, dispatch, plan
 from tidings.jobs.opening import Opened, open_project
+from tidings.model.masking import mask_logs, masked
 from tidings.warehouse import freshness
 
 log = logging.getLogger(__name__)
@@ -27,6 +29,7 @@ LONGEST = timedelta(seconds=50)
 @contextmanager
 def opened(folder: Path) -> Iterator[Opened]:
     """Open the project with Airflow's connections. A person's mistake fails the task at once, in one line."""
+    mask_logs()
     try:
         with open_project(folder, AirflowConnections()) as project:
             yield project
@@ -34,7 +37,12 @@ def opened(folder: Path) -> Iterator[Opened]:
         raise AirflowFailException(str(mistake)) from None
     except TidingsError as trouble:
         # A database may be back at the next try, so Airflow's own retries apply.
-        raise type(trouble)(str(trouble)) from None
+        raise type(trouble)(masked(str(trouble))) from None
+    except Exception as bug:
+        # Airflow writes tracebacks past Python's logging; one that quotes a person's address must not reach it.
+        if "".join(traceback.format_exception(bug)) == masked("".join(traceback.format_exception(bug))):
+            raise
+        raise RuntimeError(f"{type(bug).__name__}: {masked(str(bug))}") from None
 
 
 def sources_fresh(folder: Path, campaign_id: str, params: Mapping[str, Any]) -> dict[str, int]:
@@ -101,6 +109,21 @@ def send_what_is_due(folder: Path) -> dict[str, Any]:
         raise AirflowFailException(f"a provider is stopped until somebody has looked ({told}); see docs/production.md")
     told_counts = asdict(counts)
     return {name: dict(value) if isinstance(value, Mapping) else value for name, value in told_counts.items()}
+
+
+def tell_of_brakes(folder: Path) -> dict[str, int]:
+    """Fail once for every brake that was pulled and every rate that came near one, with what to do.
+
+    Whatever Airflow is told to do about a failed task is done: a mail, a call, a message to a channel. It does not
+    wait for the sending, and stops nothing.
+    """
+    with opened(folder) as project:
+        found = brakes.alarms(project)
+        on = len(brakes.on(project))
+    urgent = [brakes.sentence(one) for one in found if one.action != "released"]
+    if urgent:
+        raise AirflowFailException("\n".join(urgent))
+    return {"on": on, "told": len(found)}
 
 
 def measure_results(folder: Path) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 import typer
 
-from tidings.cli import brakes, campaigns, files, people, results, services
+from tidings.cli import brakes, campaigns, evidence, files, people, results, services
 from tidings.errors import TidingsError
+from tidings.model.masking import mask_logs
 
 # The class above BadParameter: what the parser raises for a wrong word, wherever typer keeps it.
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
@@ -22,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "terminal_width": 96},
 )
-for group in (files, campaigns, brakes, results, services, people):
+for group in (files, campaigns, brakes, results, evidence, services, people):
     group.register(app)
 
 
@@ -33,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    mask_logs()
     try:
         given = list(sys.argv[1:] if arguments is None else arguments)
         code = app(given or ["--help"], standalone_mode=False, prog_name="tidings")

@@ -16,7 +16,9 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
     ArgumentError,
+    DataError,
     DBAPIError,
+    IntegrityError,
     InterfaceError,
     InternalError,
     NoSuchModuleError,
@@ -217,6 +219,11 @@ def _translated(url: URL) -> Iterator[None]:
         yield
     except (OperationalError, InterfaceError) as failure:
         raise LedgerError(f"ledger {_place(url)}: {_first_line(failure)}") from failure
+    except (DataError, IntegrityError) as failure:
+        # What the server says about these quotes the values: a person's id, or what somebody sent us.
+        primary = getattr(getattr(failure.orig, "diag", None), "message_primary", None)
+        told = f"{type(failure.orig).__name__}: {primary}" if primary else _first_line(failure)
+        raise LedgerError(f"ledger {_place(url)}: refused what was to be written: {told}") from None
     except InternalError as failure:
         if getattr(failure.orig, "sqlstate", None) != _ASLEEP:
             raise

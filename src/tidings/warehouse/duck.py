@@ -32,7 +32,7 @@ def _over_file(database: Database, folder: Path, lock_wait: float) -> Engine:
         return ConnectionWrapper(_opened(path, lock_wait))
 
     # No pool: the file is held only while a query runs, so that the shop's loader gets its turn.
-    return create_engine("duckdb://", creator=connect, poolclass=NullPool)
+    return create_engine("duckdb://", creator=connect, poolclass=NullPool, hide_parameters=True)
 
 
 def _opened(path: Path, lock_wait: float) -> duckdb.DuckDBPyConnection:
@@ -87,8 +87,17 @@ def _over_files(database: Database, folder: Path) -> Engine:
     except BaseException:
         shared.close()
         raise
+    return over(shared)
+
+
+def over(shared: duckdb.DuckDBPyConnection) -> Engine:
+    """Return an engine whose connections all read one open database; disposing of the engine closes it."""
     made = create_engine(
-        "duckdb://", creator=lambda: ConnectionWrapper(shared.cursor()), poolclass=QueuePool, pool_size=4
+        "duckdb://",
+        creator=lambda: ConnectionWrapper(shared.cursor()),
+        poolclass=QueuePool,
+        pool_size=4,
+        hide_parameters=True,
     )
 
     @event.listens_for(made, "engine_disposed")

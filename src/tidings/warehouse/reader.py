@@ -67,7 +67,7 @@ def _server(url: str, kind: str, name: str) -> Engine:
             url = "postgresql+psycopg://" + url.removeprefix(plain)
     arguments: dict[str, Any] = {"connect_args": {"connect_timeout": 10}} if kind == "postgresql" else {}
     try:
-        return create_engine(url, pool_size=4, max_overflow=4, pool_pre_ping=True, **arguments)
+        return create_engine(url, pool_size=4, max_overflow=4, pool_pre_ping=True, hide_parameters=True, **arguments)
     except Exception as error:  # whatever a dialect raises, its text may hold the address
         raise WarehouseError(
             f'warehouse: connection "{name}" must be an address for {kind}; found {type(error).__name__}'
