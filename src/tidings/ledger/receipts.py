@@ -130,10 +130,9 @@ _FACTS: tuple[Column[Any], ...] = (
 def receipt(conn: Connection, message_id: str) -> Row[Any] | None:
     """Return a message with its receipt, whose columns are empty when there is none; None without the message."""
     whole = select(*_FACTS, m.step_no, m.reason, m.provider_id, m.sent_at)
-    found: Row[Any] | None = conn.execute(
-        whole.outerjoin(receipts, r.message_id == m.id).where(m.id == message_id)
-    ).one_or_none()
-    return found
+    found: Any = conn.execute(whole.outerjoin(receipts, r.message_id == m.id).where(m.id == message_id)).one_or_none()
+    kept: Row[Any] | None = found
+    return kept
 
 
 def head(conn: Connection) -> Link | None:
@@ -151,7 +150,7 @@ def heads(conn: Connection, *, most: int = 31) -> list[Link]:
     return [_known(row) for row in rows]
 
 
-def link_of(conn: Connection, message_id: str) -> tuple[Link, str | None] | None:
+def link_of(conn: Connection, message_id: str) -> tuple[Link, str] | None:
     """Return a receipt's link with the link before it (its ``chain``), or None while it is not sealed."""
     found = _link(conn.execute(select(receipt_chain).where(k.message_id == message_id)).one_or_none())
     if found is None:
@@ -160,7 +159,8 @@ def link_of(conn: Connection, message_id: str) -> tuple[Link, str | None] | None
         bulk.literal(found.day, k.day.type), bulk.literal(found.position, k.position.type)
     )
     latest = select(k.chain).where(earlier).order_by(k.day.desc(), k.position.desc()).limit(1)
-    return found, conn.scalar(latest) or beginning(conn)
+    before: str = conn.scalar(latest) or beginning(conn)
+    return found, before
 
 
 def beginning(conn: Connection) -> str:
@@ -244,17 +244,15 @@ def before_day(conn: Connection, day: datetime) -> str:
     return conn.scalar(last) or beginning(conn)
 
 
-def loose(conn: Connection, *, since: datetime | None, until: datetime) -> Iterator[Row[Any]]:
-    """Yield the messages that have left in a stretch of time and are in no chain; their receipt may be gone."""
+def loose(conn: Connection) -> Iterator[Row[Any]]:
+    """Yield the messages that have left and are in no chain; their receipt may be gone."""
     query = (
         select(*_FACTS)
         .outerjoin(receipts, r.message_id == m.id)
         .outerjoin(receipt_chain, k.message_id == m.id)
-        .where(k.message_id.is_(None), m.sending_at.is_not(None), m.sending_at < until, m.status.in_(FINAL))
+        .where(k.message_id.is_(None), m.sending_at.is_not(None), m.status.in_(FINAL))
         .order_by(m.sending_at, m.id)
     )
-    if since is not None:
-        query = query.where(m.sending_at >= since)
     yield from conn.execute(query.execution_options(yield_per=_PORTION))
 
 

@@ -87,7 +87,7 @@ def history(
 def _messages(conn: Connection, entry_ids: Sequence[str]) -> dict[str, list[MessageStory]]:
     m, wanted = messages.c, bulk.ids(conn, entry_ids)
     rows = conn.execute(select(messages).join(wanted, wanted.c.id == m.entry_id).order_by(m.step_no)).all()
-    seen = _engagements(conn, [row.id for row in rows])
+    seen = engagements_of(conn, [row.id for row in rows])
     told: dict[str, list[MessageStory]] = defaultdict(list)
     for row in rows:
         told[row.entry_id].append(
@@ -100,7 +100,15 @@ def _messages(conn: Connection, entry_ids: Sequence[str]) -> dict[str, list[Mess
     return told
 
 
-def _engagements(conn: Connection, message_ids: Sequence[str]) -> dict[str, list[EngagementStory]]:
+def entries_of(conn: Connection, entry_ids: Collection[str]) -> dict[str, tuple[Entry, str]]:
+    """Return entries with their variants, by id."""
+    e, wanted = entries.c, bulk.ids(conn, entry_ids)
+    rows = conn.execute(select(entries).join(wanted, wanted.c.id == e.id))
+    return {row.id: (entry_from(row), row.variant) for row in rows}
+
+
+def engagements_of(conn: Connection, message_ids: Sequence[str]) -> dict[str, list[EngagementStory]]:
+    """Return what happened to each of these messages, in order."""
     g, wanted = engagements.c, bulk.ids(conn, message_ids)
     seen: dict[str, list[EngagementStory]] = defaultdict(list)
     for row in conn.execute(
