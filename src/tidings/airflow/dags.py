@@ -22,7 +22,7 @@ from tidings.definitions import Campaign, Mistake, load, load_campaign, load_set
 from tidings.definitions.project import TRIGGERS
 from tidings.errors import DefinitionError
 
-DISPATCH, MEASURE = "dispatch", "measure"
+DISPATCH, MEASURE, RETENTION = "dispatch", "measure", "retention"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,199}")
 _BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 _ONE_RUN: dict[str, Any] = {"start_date": _BEGINNING, "catchup": False, "max_active_runs": 1}
@@ -41,7 +41,7 @@ def campaign_dags(dag_file: str) -> dict[str, DAG]:
     by_file: dict[str, list[Mistake]] = defaultdict(list)
     for mistake in project.mistakes:
         by_file[mistake.file].append(mistake)
-    taken = {DISPATCH, MEASURE, *(dag.dag_id for dag in dags)}
+    taken = {DISPATCH, MEASURE, RETENTION, *(dag.dag_id for dag in dags)}
     for file in project.files:
         if file in by_file:
             dags.append(broken_dag(folder, file, by_file[file], taken))
@@ -64,7 +64,7 @@ def _alone(folder: Path, dag_id: str) -> DAG | None:
 
 def dag_id_of(campaign: Campaign) -> str:
     """Return the DAG's id: the campaign's, which never changes, so a renamed file keeps its history."""
-    return f"campaign_{campaign.id}" if campaign.id in (DISPATCH, MEASURE) else campaign.id
+    return f"campaign_{campaign.id}" if campaign.id in (DISPATCH, MEASURE, RETENTION) else campaign.id
 
 
 def campaign_dag(folder: Path, campaign: Campaign) -> DAG:
@@ -182,9 +182,16 @@ def dispatch_dag(dag_file: str) -> DAG:
         def lane(number: int) -> dict[str, Any]:
             from tidings.airflow import tasks
 
-            return tasks.send_what_is_due(folder)
+            return tasks.send_what_is_due(folder, number)
+
+        @task(task_display_name="Is anything stopped?", multiple_outputs=False)
+        def brakes() -> dict[str, int]:
+            from tidings.airflow import tasks
+
+            return tasks.tell_of_brakes(folder)
 
         due() >> lane.expand(number=list(range(1, lanes + 1)))
+        brakes()
     return dag
 
 
@@ -210,6 +217,31 @@ def measure_dag(dag_file: str) -> DAG:
             return tasks.measure_results(folder)
 
         measure()
+    return dag
+
+
+def retention_dag(dag_file: str) -> DAG:
+    """Return the DAG that takes out what has served, every night."""
+    folder = project_folder(dag_file)
+    dag = DAG(
+        RETENTION,
+        dag_display_name="Retention",
+        description="Takes out of the ledger what was kept long enough.",
+        doc_md=words.RETENTION,
+        schedule="40 3 * * *",
+        tags=["tidings"],
+        default_args={"owner": "crm", **_RETRIES},
+        **_ONE_RUN,
+    )
+    with dag:
+
+        @task(task_display_name="Take out what has served", multiple_outputs=False)
+        def take_out() -> dict[str, int]:
+            from tidings.airflow import tasks
+
+            return tasks.take_out(folder)
+
+        take_out()
     return dag
 
 

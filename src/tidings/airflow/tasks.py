@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -14,9 +14,11 @@ from typing import Any
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from tidings.airflow.connections import AirflowConnections
+from tidings.airflow.variables import lane_witness
 from tidings.errors import DefinitionError, TidingsError
 from tidings.jobs import brakes, dispatch, plan
 from tidings.jobs.opening import Opened, open_project
+from tidings.jobs.witness import Witness
 from tidings.model.masking import mask_logs, masked
 from tidings.warehouse import freshness
 
@@ -27,11 +29,11 @@ LONGEST = timedelta(seconds=50)
 
 
 @contextmanager
-def opened(folder: Path) -> Iterator[Opened]:
+def opened(folder: Path, *witnesses: Callable[[str], Witness]) -> Iterator[Opened]:
     """Open the project with Airflow's connections. A person's mistake fails the task at once, in one line."""
     mask_logs()
     try:
-        with open_project(folder, AirflowConnections()) as project:
+        with open_project(folder, AirflowConnections(), *witnesses) as project:
             yield project
     except DefinitionError as mistake:
         raise AirflowFailException(str(mistake)) from None
@@ -100,9 +102,9 @@ def anything_due(folder: Path) -> bool:
         return dispatch.due(project)
 
 
-def send_what_is_due(folder: Path) -> dict[str, Any]:
+def send_what_is_due(folder: Path, lane: int = 1) -> dict[str, Any]:
     """Work as one lane until nothing is due or the time is up; a stopped provider fails the task, visibly."""
-    with opened(folder) as project:
+    with opened(folder, lane_witness(lane)) as project:
         counts = dispatch.run(project, budget=min(project.settings.dispatch.budget, LONGEST))
     if counts.halted:
         told = "; ".join(f"{channel}: {reason}" for channel, reason in sorted(counts.halted.items()))
@@ -133,6 +135,29 @@ def measure_results(folder: Path) -> dict[str, Any]:
     with opened(folder) as project:
         counts = measure.run(project, now=project.ledger.now())
     return {name: value for name, value in asdict(counts).items() if isinstance(value, int)}
+
+
+def reconcile_with_providers(folder: Path) -> dict[str, int]:
+    """Fetch the opt-outs and proofs that webhooks lost; a restored ledger is for a person to reconcile."""
+    from tidings.jobs import reconcile
+    from tidings.jobs.witness import forgotten
+
+    with opened(folder, lane_witness(1)) as project:
+        if forgotten(project.ledger, project.witnesses.seen()):
+            project.witnesses.check(project.ledger)
+        told = reconcile.run(project)
+    if told.missing:
+        log.warning("not everything could be asked: %s", "; ".join(told.missing))
+    return {name: value for name, value in asdict(told).items() if isinstance(value, int)}
+
+
+def take_out(folder: Path) -> dict[str, int]:
+    """Take out of the ledger what was kept long enough; what is left over goes the next night."""
+    from tidings.jobs import retain
+
+    with opened(folder) as project:
+        done = retain.run(project, now=project.ledger.now())
+    return {**done.taken_out, "forgotten": done.forgotten, "finished": int(done.finished)}
 
 
 def as_of(params: Mapping[str, Any]) -> datetime | None:

@@ -12,13 +12,13 @@ from urllib.parse import urlsplit
 
 import typer
 
-from tidings.cli.options import HERE, ProjectDir
+from tidings.cli.options import HERE, AsJson, ProjectDir, instant
 from tidings.cli.printing import line, working
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
-    for command in (migrate, web, sandbox, demo):
+    for command in (migrate, reconcile, web, sandbox, demo):
         app.command()(command)
 
 
@@ -29,6 +29,25 @@ def migrate(project: ProjectDir = HERE) -> None:
     with working("migrating"):
         revision = job.run(project)
     line(f"The ledger is at migration {revision}.")
+
+
+def reconcile(
+    since: Annotated[str | None, typer.Option("--since", metavar="TIME", help="Ask for what came since then.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Ask and count; write nothing.")] = False,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Open dispatch although a provider could not be asked.")
+    ] = False,
+    as_json: AsJson = False,
+    project: ProjectDir = HERE,
+) -> None:
+    """Fetch lost opt-outs and proofs from the providers; after a restore, open dispatch again."""
+    from tidings.cli.reconcile_text import tell
+    from tidings.jobs import reconcile as job
+    from tidings.jobs.opening import open_project
+
+    with open_project(project) as opened, working("asking the providers"):
+        told = job.run(opened, since=instant(since, "--since"), dry_run=dry_run, anyway=anyway)
+    tell(told, as_json=as_json)
 
 
 Port = Annotated[

@@ -104,13 +104,19 @@ class Opened:
         if outbox or choice.name == "outbox":
             folder.mkdir(parents=True, exist_ok=True)
             return provider("outbox", Account(), channel=channel, outbox=folder / f"outbox-{channel.value}.jsonl")
+        account = self.account(channel)
+        return provider(choice.name, account, channel=channel, callback=self.status_callback)
+
+    def account(self, channel: Channel) -> Account:
+        """Return how to reach the channel's provider. Raises DefinitionError when the connection is missing."""
+        choice = getattr(self.settings.providers, channel.value)
         dispatch = self.settings.dispatch
         limits = TimeLimits(dispatch.connect_timeout.total_seconds(), dispatch.timeout.total_seconds())
         known = self.connections.get(choice.connection_name)
         base_url = choice.base_url or known.host or None
         if base_url is not None and "://" not in base_url:
             base_url = f"https://{base_url}"
-        account = Account(
+        return Account(
             login=str(known.extra.get("account_sid") or known.login or ""),
             secret=known.password or "",
             key=known.login if known.extra.get("account_sid") else None,
@@ -119,7 +125,6 @@ class Opened:
             per_second=choice.rate,
             limits=limits,
         )
-        return provider(choice.name, account, channel=channel, callback=self.status_callback)
 
     def reaches_strangers(self, channel: Channel) -> bool:
         """Return whether the channel's provider delivers to real people: not the outbox, not a local stand-in."""

@@ -19,6 +19,7 @@ import orjson
 
 from tidings.sandbox.signing import Signer
 from tidings.sandbox.store import Accepted, Store
+from tidings.sandbox.twilio_rules import incoming
 
 _HREF = re.compile(r"""<a\b[^>]*?\bhref\s*=\s*(?:"([^"]*)"|'([^']*)')""", re.IGNORECASE | re.DOTALL)
 _URL = re.compile(r"https?://[^\s<>\"']+[^\s<>\"'.,;:!?)]")
@@ -105,7 +106,12 @@ class Recipients:
         self.events_url = events_url
         self.inbound_url = inbound_url
         self.opted_out: set[tuple[str, str]] = set()
-        self.suppressed: dict[str, dict[str, float]] = {"bounces": {}, "spam_reports": {}, "unsubscribes": {}}
+        self.suppressed: dict[str, dict[str, float]] = {
+            "bounces": {}, "spam_reports": {}, "unsubscribes": {}, "blocks": {}, "invalid_emails": {},
+        }  # fmt: skip
+        # What Twilio remembers besides what it accepted: texts that came in, and why a text was not delivered.
+        self.inbound: list[dict[str, Any]] = []
+        self.errors: dict[str, str] = {}
         self._signer = signer
         self._account = account
         self._clock = clock
@@ -150,6 +156,8 @@ class Recipients:
             self.suppressed["bounces"][message.to.lower()] = at
         elif action == "complain":
             self.suppressed["spam_reports"][message.to.lower()] = at
+        elif action == "block":
+            self.suppressed["blocks"][message.to.lower()] = at
         message.seen.append(name)
         return orjson.dumps({
             "email": message.to, "timestamp": int(at), "event": name, "sg_event_id": secrets.token_urlsafe(24),
@@ -210,16 +218,20 @@ class Recipients:
         elif word in ("START", "YES", "UNSTOP"):
             self.opted_out.discard(line)
         message.seen.append(f"reply: {text}"[:80])
+        sid = "SM" + secrets.token_hex(16)
+        answer = {"From": message.to, "To": message.sender, "Body": text}
+        self.inbound.append(incoming(sid, self._account, answer, datetime.fromtimestamp(at, UTC)))
         if self.inbound_url is None:
             posted.failed.append(f"{message.message}: no address is set for incoming texts")
             return
-        sid = "SM" + secrets.token_hex(16)
         form = {"MessageSid": sid, "SmsSid": sid, "AccountSid": self._account, "From": message.to,
                 "To": message.sender, "Body": text, "NumMedia": "0", "NumSegments": "1"}  # fmt: skip
         await self._signed(self.inbound_url, form, at, posted)
 
     async def _status(self, message: Accepted, status: str, code: str | None, at: float, posted: Posted) -> None:
         message.seen.append(status)
+        if code is not None:
+            self.errors[message.id] = code
         if message.callback is None:
             posted.failed.append(f"{message.message}: no status callback was asked for")
             return

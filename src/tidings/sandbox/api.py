@@ -20,9 +20,10 @@ import orjson
 from aiohttp import web
 
 from tidings.content.sms import segments
-from tidings.sandbox import sendgrid_rules, twilio_rules
+from tidings.sandbox import remembered, sendgrid_rules, twilio_rules
 from tidings.sandbox.acts import Recipients
 from tidings.sandbox.faults import BEFORE_ACCEPT, Fault, Faults
+from tidings.sandbox.remembered import Texts, Wrong
 from tidings.sandbox.store import Accepted, Store
 
 _JSON = "application/json"
@@ -34,11 +35,12 @@ _TOO_LARGE = "The JSON payload you have included in your request is too large."
 
 @dataclass(slots=True)
 class Accounts:
-    """Who may send. An empty ``api_key`` takes any key that looks like one."""
+    """Who may send. An empty ``api_key`` takes any key that looks like one; ``email_activity`` is a paid add-on."""
 
     account_sid: str
     auth_token: str
     api_key: str = ""
+    email_activity: bool = False
 
 
 class Providers:
@@ -56,6 +58,7 @@ class Providers:
         self.faults = faults
         self.recipients = recipients
         self.accounts = accounts
+        self.texts = Texts(store, recipients)
         self.refused = 0
         self.accepted_since: list[Accepted] = []
         self._clock = clock
@@ -65,6 +68,7 @@ class Providers:
         return [
             web.post("/v3/mail/send", self.mail_send),
             web.get("/v3/suppression/{kind}", self.suppression),
+            web.get("/v3/messages", self.activity),
             web.delete("/v3/suppression/{kind}/{email}", self.unsuppress),
             web.post(messages + ".json", self.create_message),
             web.get(messages + ".json", self.list_messages),
@@ -117,16 +121,10 @@ class Providers:
         refused = self._wrong_account(request)
         if refused is not None:
             return self._twilio_error(refused)
-        size = min(1000, max(1, int(request.query.get("PageSize", "50") or 50)))
-        to, sender = request.query.get("To"), request.query.get("From")
-        texts = (one for one in reversed(self.store.messages) if one.provider == "twilio")
-        chosen = [one for one in texts if to in (None, one.to) and sender in (None, one.sender)][:size]
-        path = str(request.rel_url)
-        page = {
-            "messages": [self._document(one) for one in chosen], "page": 0, "page_size": size, "start": 0,
-            "end": max(0, len(chosen) - 1), "uri": path, "first_page_uri": path, "next_page_uri": None,
-            "previous_page_uri": None,
-        }  # fmt: skip
+        try:
+            page = self.texts.page(request.path, request.query)
+        except Wrong as wrong:
+            return self._twilio_error(twilio_rules.Refusal(20001, wrong.message))
         return web.Response(body=orjson.dumps(page), content_type=_JSON)
 
     async def fetch_message(self, request: web.Request) -> web.Response:
@@ -134,7 +132,7 @@ class Providers:
         found = self.store.find(request.match_info["sid"])
         if refused is not None or found is None or found.provider != "twilio":
             return self._twilio_error(refused or twilio_rules.KNOWN[20404])
-        return web.Response(body=orjson.dumps(self._document(found)), content_type=_JSON)
+        return web.Response(body=orjson.dumps(self.texts.document(found)), content_type=_JSON)
 
     async def delete_message(self, request: web.Request) -> web.Response:
         refused = self._wrong_account(request)
@@ -157,14 +155,27 @@ class Providers:
         return web.Response(status=202, body=orjson.dumps({"job_id": secrets.token_hex(16)}), content_type=_JSON)
 
     async def suppression(self, request: web.Request) -> web.Response:
-        kind = request.match_info["kind"]
         if not self._known_key(request):
             return self._sendgrid_error(401, [(None, "authorization required")])
-        listed = self.recipients.suppressed.get(kind)
-        if listed is None:
+        try:
+            rows = remembered.suppressions(self.recipients, request.match_info["kind"], request.query)
+        except Wrong as wrong:
+            return self._sendgrid_error(400, [wrong.problem])
+        if rows is None:
             return self._sendgrid_error(404, [(None, "Not Found")])
-        rows = [{"email": email, "created": int(at)} for email, at in listed.items()]
         return web.Response(body=orjson.dumps(rows), content_type=_JSON)
+
+    async def activity(self, request: web.Request) -> web.Response:
+        """Answer Email Activity, where the account has bought it."""
+        if not self._known_key(request):
+            return self._sendgrid_error(401, [(None, "authorization required")])
+        if not self.accounts.email_activity:
+            return self._sendgrid_error(403, [(None, "access forbidden")])
+        try:
+            found = remembered.activity(self.store, request.query)
+        except Wrong as wrong:
+            return self._sendgrid_error(400, [wrong.problem])
+        return web.Response(body=orjson.dumps(found), content_type=_JSON)
 
     async def unsuppress(self, request: web.Request) -> web.Response:
         if not self._known_key(request):
@@ -206,11 +217,6 @@ class Providers:
         words = {"text": form.get("Body", ""), "headers": {}, "document": document}
         self.accepted_since.append(self.store.add(facts, words))
         return document
-
-    def _document(self, message: Accepted) -> dict[str, Any]:
-        document: dict[str, Any] = self.store.words(message)["document"]
-        known = [seen for seen in message.seen if seen in ("sent", "delivered", "undelivered", "failed")]
-        return {**document, "status": known[-1]} if known else document
 
     def _opted_out(self, form: dict[str, str]) -> bool:
         sender = form.get("MessagingServiceSid") or form.get("From", "")

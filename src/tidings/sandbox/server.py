@@ -148,6 +148,8 @@ class Sandbox:
         self.store.reset()
         self.faults.clear()
         self.recipients.opted_out.clear()
+        self.recipients.inbound.clear()
+        self.recipients.errors.clear()
         for listed in self.recipients.suppressed.values():
             listed.clear()
         self.providers.accepted_since.clear()

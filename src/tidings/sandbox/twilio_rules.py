@@ -115,3 +115,10 @@ def record(sid: str, account: str, form: Mapping[str, str], at: datetime, segmen
         "to": form["To"],
         "uri": f"{base}.json",
     }
+
+
+def incoming(sid: str, account: str, form: Mapping[str, str], at: datetime) -> dict[str, Any]:
+    """Return the Message resource of a text that somebody sent to us."""
+    moment = format_datetime(at)
+    told = record(sid, account, form, at, 1)
+    return {**told, "direction": "inbound", "status": "received", "date_sent": moment, "messaging_service_sid": None}
