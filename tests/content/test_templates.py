@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from html import unescape
 from typing import Any
 
 import pytest
 
 from tidings.content import sms
+from tidings.content.compiling import in_ascii
 from tidings.content.samples import HOSTILE
+from tidings.content.source import Piece, Place
 from tidings.content.templates import Library
 from tidings.errors import TemplateError
 from tidings.model.entry import Item
@@ -130,7 +133,7 @@ def test_statements_around_elements_in_text_and_in_attributes_survive_mjml(write
 
     html = library.template("t/one", Channel.EMAIL).render(context()).html or ""
 
-    assert "Kajo lamp — yes" in html
+    assert "Kajo lamp — yes" in unescape(html)
     assert "Ilmari" not in html
     assert 'class="a-2"' in html
 
@@ -214,3 +217,35 @@ def test_an_sms_breaks_lines_only_at_empty_lines(write: Write, context: Context)
 def test_a_template_name_stays_inside_the_folder(write: Write, name: str) -> None:
     with pytest.raises(TemplateError):
         write(body="x").template(name, Channel.EMAIL)
+
+
+def test_a_page_leaves_in_ascii_and_reads_the_same_but_for_style_sheets(write: Write, context: Context) -> None:
+    library = write(
+        t__one_dot_mjml='{% extends "_layouts/small.mjml" %}{% block subject %}Täällä{% endblock %}'
+        "{% block preheader %}{% endblock %}{% block body %}"
+        "<mj-section><mj-column><mj-text>Näin — {{ customer.first_name }}, {{ items[0].price }}</mj-text>"
+        "</mj-column></mj-section>{% endblock %}"
+    )
+    customer = Customer("c", first_name="<Jörg> 東京", locale="fi", country="FI")
+
+    made = library.template("t/one", Channel.EMAIL).render(context(customer=customer))
+
+    assert made.html is not None
+    assert made.html.isascii()
+    assert "Näin — <Jörg> 東京, " in unescape(made.html)
+    assert "<Jörg>" not in made.html
+    assert "&lt;J&#246;rg&gt;" in made.html
+    assert made.subject == "Täällä"
+    assert "Näin — " in made.text
+
+
+@pytest.mark.parametrize("body", ["<p>é</p><style>a{content:'é'}</style><STYLE>é</STYLE>é", "é", "<style>é"])
+def test_no_style_sheet_holds_a_character_reference(body: str) -> None:
+    parts = [Piece("text", part, Place("", 1)) for part in re.split("(?=é)", body)]
+
+    written = "".join(piece.body for piece in in_ascii(parts))
+
+    sheets = re.findall(r"<style>(.*?)(?:</style>|$)", written, re.IGNORECASE)
+    assert not any("&#" in sheet for sheet in sheets)
+    assert re.sub(r"<style>.*?(?:</style>|$)", "", written, flags=re.IGNORECASE).isascii()
+    assert unescape(written) == body

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from inscriptis import get_text
@@ -15,6 +15,7 @@ from markupsafe import escape
 from mjml import mjml2html
 
 from tidings.content.brand import BrandView
+from tidings.content.guard import ascii_html
 from tidings.content.source import Piece, Place
 from tidings.errors import TemplateError
 
@@ -24,6 +25,8 @@ _MARK = re.compile(r"zq(\d+)qz")
 _TAG = re.compile(r"<(/?)(mjml|mj-[\w-]+)((?:\s+(?:[^<>\"']|\"[^\"]*\"|'[^']*')*)?)(/?)>|<!--.*?-->", re.DOTALL)
 _HREF = re.compile(r"\bhref\s*=\s*(\"[^\"]*\"|'[^']*')")
 _BRAND = re.compile(r"^brand((?:\.[a-z]\w*)+)$")
+# Between two of these stands a whole style sheet, or none of one.
+_STYLE = re.compile(r"(?=<style\b)|(?<=</style>)", re.IGNORECASE)
 # Elements whose content is HTML: between their tags nothing is MJML's business.
 _ENDING = frozenset(
     ("mj-text", "mj-button", "mj-raw", "mj-table", "mj-title", "mj-preview", "mj-style", "mj-navbar-link",
@@ -101,7 +104,22 @@ def html(prelude: Sequence[Piece], frame: Sequence[Piece], brand: BrandView) -> 
                 f"{piece.place}: MJML drops Jinja that stands here; put it around a whole element, in its text or "
                 f'in the quotes of an attribute; found "{" ".join(piece.body.split())[:60]}"'
             )
-    return _assembled([*prelude, *_restored(page, kept)])
+    return _assembled([*prelude, *in_ascii(_restored(page, kept))])
+
+
+def in_ascii(pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """Yield the pieces of a page in ASCII, but for style sheets, which know no character references."""
+    styled = False
+    for piece in pieces:
+        if piece.kind != "text":
+            yield piece
+            continue
+        words = []
+        for part in _STYLE.split(piece.body):
+            styled = styled or part[:6].lower() == "<style"
+            words.append(part if styled else ascii_html(part))
+            styled = styled and part[-8:].lower() != "</style>"
+        yield Piece("text", "".join(words), piece.place)
 
 
 def plain(pieces: Iterable[Piece], brand: BrandView) -> list[Piece]:

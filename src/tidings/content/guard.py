@@ -58,6 +58,20 @@ def _shown(context: Context, value: Any) -> Any:
     raise Overdone(f"prints a {type(value).__name__}; only text and numbers can be printed")
 
 
+@pass_context
+def _shown_in_html(context: Context, value: Any) -> Any:
+    """Return what an expression prints in HTML: a page in ASCII is put together, measured and packed faster."""
+    shown = _shown(context, value)
+    if isinstance(shown, str) and not shown.isascii():
+        return Markup(ascii_html(escape(shown)))
+    return shown
+
+
+def ascii_html(html: str) -> str:
+    """Return HTML with every character beyond ASCII as a numeric reference; the same page to every reader."""
+    return html.encode("ascii", "xmlcharrefreplace").decode("ascii")
+
+
 def _bounded(value: Any) -> Any:
     if isinstance(value, str | list | tuple) and len(value) > LONGEST_VALUE:
         raise Overdone(f"builds a value longer than {LONGEST_VALUE}")
@@ -111,7 +125,8 @@ class Guarded(ImmutableSandboxedEnvironment):
 
     def __init__(self, *, autoescape: bool, filters: Mapping[str, Callable[..., Any]], views: tuple[type, ...]) -> None:
         super().__init__(
-            autoescape=autoescape, undefined=StrictUndefined, finalize=_shown,
+            autoescape=autoescape, undefined=StrictUndefined,
+            finalize=_shown_in_html if autoescape else _shown,
             keep_trailing_newline=True, cache_size=0,
         )  # fmt: skip
         self.filters = {name: FILTERS[name] for name in _PLAIN_FILTERS}
