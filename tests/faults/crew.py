@@ -37,6 +37,18 @@ class Worker:
             return True
         return state in ("T", "Z")
 
+    @property
+    def memory(self) -> int:
+        """Its resident memory in kB; 0 when it is gone."""
+        try:
+            return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * (os.sysconf("SC_PAGE_SIZE") // 1024)
+        except (FileNotFoundError, ProcessLookupError, IndexError):
+            return 0
+
+    def kill(self) -> None:
+        """End it without a word."""
+        os.kill(self.pid, signal.SIGKILL)
+
     def wake(self) -> None:
         """Let a stopped process go on."""
         os.kill(self.pid, signal.SIGCONT)
@@ -86,6 +98,10 @@ class Crew:
     def run(self, shop: SmallShop, job: str, now: datetime, **told: Any) -> Done:
         """Order a worker and wait for it."""
         return self.wait(self.start(shop, job, now, **told))
+
+    def logs(self) -> list[str]:
+        """Return what all workers have logged so far."""
+        return [one.read_text() for one in sorted(self._folder.glob("*.log"))]
 
     def close(self) -> None:
         """Send the workers home; those still there are ended."""

@@ -179,8 +179,10 @@ def test_the_guard_holds_and_its_absence_is_noticed(new_post: Callable[..., Any]
 
     case(new_post(database, **shop), crew, {})
 
+    post = new_post(database, **shop)
+    post.broken = True
     with pytest.raises(AssertionError, match=noticed):
-        case(new_post(database, **shop), crew, {"mutant": guard})
+        case(post, crew, {"mutant": guard})
 
 
 def test_an_answer_that_the_oracle_never_saw_is_noticed(new_post: Callable[..., Any], crew: Crew) -> None:
@@ -196,3 +198,4 @@ def test_an_answer_that_the_oracle_never_saw_is_noticed(new_post: Callable[..., 
     del post.sandbox.store.messages[1:]
     with pytest.raises(AssertionError, match="I2"):
         post.check()
+    post.broken = True

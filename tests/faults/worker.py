@@ -7,6 +7,7 @@ everything a hundred times. What is wrapped is wrapped in the child alone: the p
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -161,7 +162,8 @@ def _numbers(counts: dict[str, Any]) -> dict[str, int]:
 def child(order: dict[str, Any]) -> None:
     """Work, leave a note, and go without any ceremony."""
     code = 0
-    signal.alarm(LONGEST)
+    signal.alarm(int(order.get("patience", LONGEST)))
+    logging.basicConfig(filename=Path(order["out"]).with_suffix(".log"), level=logging.INFO, force=True)
     try:
         told: dict[str, Any] = work(order)
     except BaseException:
@@ -170,9 +172,9 @@ def child(order: dict[str, Any]) -> None:
     os._exit(code)
 
 
-def ended(pid: int) -> int:
+def ended(pid: int, patience: float) -> int:
     """Wait for a worker and return its exit code; one that was never woken is not waited for forever."""
-    latest = time.monotonic() + LONGEST + 5
+    latest = time.monotonic() + patience + 5
     while True:
         found, status = os.waitpid(pid, os.WNOHANG)
         if found:
@@ -186,18 +188,18 @@ def ended(pid: int) -> int:
 
 def main() -> None:
     """Fork a process for every order, until there are no more."""
-    alive: set[int] = set()
+    alive: dict[int, float] = {}
     trigger_types()
     for line in sys.stdin:
         order = json.loads(line)
         if "wait" in order:
-            print(json.dumps({"code": ended(order["wait"])}), flush=True)
-            alive.discard(order["wait"])
+            code = ended(order["wait"], alive.pop(order["wait"], LONGEST))
+            print(json.dumps({"code": code}), flush=True)
             continue
         pid = os.fork()
         if pid == 0:
             child(order)
-        alive.add(pid)
+        alive[pid] = float(order.get("patience", LONGEST))
         print(json.dumps({"pid": pid}), flush=True)
     for pid in alive:
         os.kill(pid, signal.SIGKILL)

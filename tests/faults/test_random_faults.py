@@ -1,0 +1,27 @@
+"""Whole lives of a shop under faults drawn from a seed: kills, stops, lost answers, overlaps, webhooks, opt-outs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from crew import Crew
+from schedule import CAMPAIGNS, SETTINGS, Life
+from small_shop import TABLES
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("number", [1, 2])
+def test_whatever_happens_in_a_life_the_invariants_hold(
+    new_post: Callable[..., Any], crew: Crew, seed: int, database: str, number: int
+) -> None:
+    known = [one for one in TABLES if one != "identities"]
+    post = new_post(database, customers=0, campaigns=CAMPAIGNS, settings=SETTINGS, known=known)
+
+    figures = Life(post, crew, seed).play()
+
+    print(dict(figures.counts))
+    assert figures.counts["accepted"] > 0
