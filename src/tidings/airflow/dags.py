@@ -22,7 +22,7 @@ from tidings.definitions import Campaign, Mistake, load, load_campaign, load_set
 from tidings.definitions.project import TRIGGERS
 from tidings.errors import DefinitionError
 
-DISPATCH, MEASURE, RETENTION = "dispatch", "measure", "retention"
+DISPATCH, MEASURE, RETENTION, RECONCILE = "dispatch", "measure", "retention", "reconcile"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,199}")
 _BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 _ONE_RUN: dict[str, Any] = {"start_date": _BEGINNING, "catchup": False, "max_active_runs": 1}
@@ -41,7 +41,7 @@ def campaign_dags(dag_file: str) -> dict[str, DAG]:
     by_file: dict[str, list[Mistake]] = defaultdict(list)
     for mistake in project.mistakes:
         by_file[mistake.file].append(mistake)
-    taken = {DISPATCH, MEASURE, RETENTION, *(dag.dag_id for dag in dags)}
+    taken = {DISPATCH, MEASURE, RETENTION, RECONCILE, *(dag.dag_id for dag in dags)}
     for file in project.files:
         if file in by_file:
             dags.append(broken_dag(folder, file, by_file[file], taken))
@@ -64,7 +64,7 @@ def _alone(folder: Path, dag_id: str) -> DAG | None:
 
 def dag_id_of(campaign: Campaign) -> str:
     """Return the DAG's id: the campaign's, which never changes, so a renamed file keeps its history."""
-    return f"campaign_{campaign.id}" if campaign.id in (DISPATCH, MEASURE, RETENTION) else campaign.id
+    return f"campaign_{campaign.id}" if campaign.id in (DISPATCH, MEASURE, RETENTION, RECONCILE) else campaign.id
 
 
 def campaign_dag(folder: Path, campaign: Campaign) -> DAG:
@@ -242,6 +242,39 @@ def retention_dag(dag_file: str) -> DAG:
             return tasks.take_out(folder)
 
         take_out()
+    return dag
+
+
+def reconcile_dag(dag_file: str) -> DAG:
+    """Return the DAG that asks the providers for what webhooks lost, every night; after a restore, by a person."""
+    folder = project_folder(dag_file)
+    dag = DAG(
+        RECONCILE,
+        dag_display_name="Reconcile",
+        description="Fetches opt-outs and proofs that webhooks lost; opens dispatch after a restore.",
+        doc_md=words.RECONCILE,
+        schedule="10 4 * * *",
+        tags=["tidings"],
+        default_args={"owner": "crm", **_RETRIES},
+        params={
+            "reopen": Param(
+                False,
+                type="boolean",
+                title="Reopen",
+                description="The ledger was restored from a backup: settle what it has forgotten and send again.",
+            ),
+        },
+        **_ONE_RUN,
+    )
+    with dag:
+
+        @task(task_display_name="What do the providers remember?", multiple_outputs=False)
+        def ask_the_providers() -> dict[str, int]:
+            from tidings.airflow import tasks
+
+            return tasks.reconcile_with_providers(folder, reopen=bool(_params().get("reopen")))
+
+        ask_the_providers()
     return dag
 
 

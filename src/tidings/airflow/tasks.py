@@ -137,13 +137,12 @@ def measure_results(folder: Path) -> dict[str, Any]:
     return {name: value for name, value in asdict(counts).items() if isinstance(value, int)}
 
 
-def reconcile_with_providers(folder: Path) -> dict[str, int]:
-    """Fetch the opt-outs and proofs that webhooks lost; a restored ledger is for a person to reconcile."""
+def reconcile_with_providers(folder: Path, *, reopen: bool = False) -> dict[str, int]:
+    """Fetch the opt-outs and proofs that webhooks lost; a restored ledger is opened only when a person says so."""
     from tidings.jobs import reconcile
-    from tidings.jobs.witness import forgotten
 
     with opened(folder, lane_witness(1)) as project:
-        if forgotten(project.ledger, project.witnesses.seen()):
+        if not reopen:
             project.witnesses.check(project.ledger)
         told = reconcile.run(project)
     if told.missing:

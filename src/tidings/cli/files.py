@@ -54,6 +54,10 @@ def _told(checked: Checked) -> None:
         line("  ", status("error" if place.trouble else "ok", 7), place.name)
         if place.trouble:
             line("         ", place.trouble)
+    for found in checked.findings:
+        line("  ", status(found.level, 7), f" {found.name}: {found.fact}")
+        if found.fix and found.level != "ok":
+            line("          ", found.fix, dim=found.level == "skipped")
     for note in checked.notes:
         line("  ", note, dim=True)
     line(conclusion(checked))

@@ -6,7 +6,7 @@ import asyncio
 import socket
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,7 +16,10 @@ from tidings.content.templates import SUFFIXES, Library
 from tidings.definitions import Campaign, Mistake, Project, load
 from tidings.definitions.project import SHOP_FILE, WAREHOUSE_FILE
 from tidings.errors import TemplateError, TidingsError
+from tidings.jobs import preflight
+from tidings.jobs.names import Names
 from tidings.jobs.opening import Opened
+from tidings.jobs.preflight import Finding
 from tidings.model.people import Channel
 from tidings.settings import Connections, EnvConnections, is_local
 from tidings.warehouse.tables import Tables
@@ -52,6 +55,7 @@ class Around:
 
     places: tuple[Place, ...]
     notes: tuple[str, ...]
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,21 +67,31 @@ class Checked:
     ready: tuple[str, ...]
     stopped: tuple[str, ...]
     notes: tuple[str, ...]
+    findings: tuple[Finding, ...] = ()
 
     @property
     def problems(self) -> int:
         """How many mistakes there are."""
-        return sum(len(one.problems) for one in self.files) + sum(1 for place in self.places if place.trouble)
+        in_files = sum(len(one.problems) for one in self.files)
+        outside = sum(1 for place in self.places if place.trouble)
+        return in_files + outside + sum(1 for one in self.findings if one.level == "error")
 
 
-def run(folder: Path, connections: Connections | None = None, *, live: bool = False) -> Checked:
-    """Check a project folder; ``live`` also connects to ledger, warehouse and providers. Never raises for mistakes."""
+def run(
+    folder: Path, connections: Connections | None = None, *, live: bool = False, names: Names | None = None
+) -> Checked:
+    """Check a project folder; ``live`` also connects to ledger, warehouse and providers. Never raises for mistakes.
+
+    A live check that passed is kept in the ledger: in production nothing leaves without one. ``names`` stand in for
+    the machine's name servers.
+    """
     project = load(folder)
     opened = Opened(project, connections or EnvConnections())
     found = list(project.mistakes)
     stopping: dict[str, set[str]] = defaultdict(set)
     places: list[Place] = []
     notes: list[str] = []
+    findings: list[Finding] = []
     try:
         wrong, better = _templates(project, stopping)
         found += wrong
@@ -86,10 +100,11 @@ def run(folder: Path, connections: Connections | None = None, *, live: bool = Fa
             found += _columns(project, tables)
         if live:
             places += _live(opened)
+            findings = _preflight(opened, places, names)
     finally:
         opened.close()
     notes += [*_reach(project), *_waiting(project)]
-    return _sorted(project, found, better, stopping, Around(tuple(places), tuple(notes)))
+    return _sorted(project, found, better, stopping, Around(tuple(places), tuple(notes), tuple(findings)))
 
 
 def _templates(project: Project, stopping: Mapping[str, set[str]]) -> tuple[list[Mistake], list[Mistake]]:
@@ -174,6 +189,17 @@ def _live(opened: Opened) -> list[Place]:
     return [_tried(name, attempt) for name, attempt in tried]
 
 
+def _preflight(opened: Opened, places: list[Place], names: Names | None) -> list[Finding]:
+    """Look at the senders, and keep whether everything outside the files is well."""
+    if opened.project.shop is None:
+        return []
+    found = preflight.run(opened, names)
+    if not any(place.name == "ledger" and place.trouble for place in places):
+        well = not any(place.trouble for place in places) and not any(one.level == "error" for one in found)
+        preflight.keep(opened, passed=well)
+    return found
+
+
 def _tried(name: str, attempt: Callable[[], object]) -> Place:
     try:
         attempt()
@@ -241,6 +267,7 @@ def _sorted(
         tuple(name for name in (Path(file).stem for file in project.files) if name not in stopped),
         tuple(sorted(stopped)),
         around.notes,
+        around.findings,
     )
 
 
@@ -284,6 +311,7 @@ def as_facts(checked: Checked) -> dict[str, object]:
         "problems": checked.problems,
         "mistakes": mistakes,
         "connections": troubles,
+        "live": [asdict(one) for one in checked.findings],
         "needs": needs,
         "ready": checked.ready,
         "stopped": checked.stopped,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,9 +19,11 @@ from tidings.jobs.opening import Opened, known_sender
 from tidings.ledger.dispatching import Due
 from tidings.model.entry import Entry
 from tidings.model.people import Channel, Consent, Customer, Purpose
-from tidings.plan.eligibility import Address, may_contact
+from tidings.plan.eligibility import Address, may_contact, refused
 from tidings.plan.zones import country_code
 from tidings.warehouse.catalogue import Product
+
+_FEEDBACK = re.compile(r"[^A-Za-z0-9_.-]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +42,10 @@ class Draft:
 
 
 def tracked(opened: Opened, customer: Customer, consents: Sequence[Consent], channel: Channel, now: datetime) -> bool:
-    """Return whether links may go through our redirect; some countries ask for a consent of its own."""
+    """Return whether links may go through our redirect: a "no" holds everywhere; some countries ask for a "yes"."""
     country = country_code(customer.country) or opened.settings.brand.country
     if country not in opened.settings.consent.click_tracking_needs_consent:
-        return True
+        return not refused(consents, channel, Purpose.CLICK_TRACKING, now)
     return may_contact(consents, channel, (Purpose.CLICK_TRACKING,), now)
 
 
@@ -95,8 +98,10 @@ def segments_of(rendered: Rendered, channel: Channel) -> int | None:
     return sms.segments(rendered.text).count if channel is Channel.SMS else None
 
 
-def envelope(opened: Opened, message_id: str, channel: Channel, address: Address, written: Draft) -> Envelope:
-    """Put a written message in its envelope."""
+def envelope(
+    opened: Opened, message_id: str, channel: Channel, address: Address, written: Draft, *, feedback: str | None = None
+) -> Envelope:
+    """Put a written message in its envelope. ``feedback`` is what mailbox providers report complaints by."""
     sender, sender_name, reply_to = known_sender(opened, channel)
     if channel is Channel.SMS:
         return Envelope(message_id, channel, address.value, sender, text=written.rendered.text)
@@ -104,6 +109,8 @@ def envelope(opened: Opened, message_id: str, channel: Channel, address: Address
         "List-Unsubscribe": f"<{written.unsubscribe_url}>",
         "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
     }
+    if feedback is not None:
+        headers["Feedback-ID"] = feedback
     return Envelope(
         message_id,
         channel,
@@ -116,6 +123,16 @@ def envelope(opened: Opened, message_id: str, channel: Channel, address: Address
         reply_to=reply_to,
         headers=headers,
     )
+
+
+def feedback_id(shop: str, due: Due) -> str:
+    """Return Google's Feedback-ID, campaign:step:variant:sender: what Postmaster Tools sums complaints up by.
+
+    Nothing in it is about a person. The sender, 5 to 15 characters, stays the same for all of a shop's mail.
+    """
+    sender = shop[:15] if len(shop) >= 5 else f"{shop}_mail"
+    parts = (due.campaign, due.step, due.variant or "all", sender)
+    return ":".join(_FEEDBACK.sub("_", part)[:60] for part in parts)
 
 
 def _shown(facts: Facts, product: Product) -> ProductFacts:

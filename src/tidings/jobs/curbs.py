@@ -112,6 +112,13 @@ class Curbs:
         self._probes: dict[str, str] = {}
         self._counted: dict[str, tuple[Channel, date]] = {}
 
+    def ranked(self, conn: Connection, ready: Sequence[Ready], now: datetime) -> list[Ready]:
+        """Return a batch in the order it should leave: while a sender is new, who clicked lately, then by priority."""
+        if all(ramp.allowance(_day(now)) is None for ramp in self._ramps.values()):
+            return list(ready)
+        engaged = allowances.engaged(conn, [one.intent.id for one in ready], since=now - ENGAGED)
+        return sorted(ready, key=lambda one: (one.intent.id not in engaged, one.priority))
+
     def look(self, conn: Connection, some: Sequence[Ready], now: datetime) -> Look:
         """Return what may go at this very moment, what waits, and what is over.
 
@@ -157,7 +164,7 @@ class Curbs:
         ended: list[Ending],
         now: datetime,
     ) -> list[Ready]:
-        """Return what the day still allows a new sender, the people who clicked lately first, then by priority."""
+        """Return what the day still allows a new sender, the first come first."""
         ramp = self._ramps[channel]
         asked = [one for one in going if one.intent.channel == channel and one.envelope is not None]
         allowance = ramp.allowance(_day(now))
@@ -166,11 +173,8 @@ class Curbs:
         room = max(0, allowance - allowances.taken(conn, channel, _day(now)))
         if len(asked) <= room:
             return list(going)
-        ids = [one.intent.id for one in asked]
-        engaged = allowances.engaged(conn, ids, since=now - ENGAGED) if room else frozenset()
-        ranked = sorted(asked, key=lambda one: (one.intent.id not in engaged, one.priority))
-        later, waiting = opens(ramp, now), {one.intent.id for one in ranked[room:]}
-        for one in ranked[room:]:
+        later, waiting = opens(ramp, now), {one.intent.id for one in asked[room:]}
+        for one in asked[room:]:
             if later < one.expires_at:
                 deferred.append((one.intent.id, later, SkipReason.WARM_UP))
             else:

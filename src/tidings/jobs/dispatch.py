@@ -21,7 +21,7 @@ from sqlalchemy import Connection
 from tidings.channels.base import Provider
 from tidings.definitions import Campaign
 from tidings.jobs import campaigns as words
-from tidings.jobs import rates
+from tidings.jobs import preflight, rates
 from tidings.jobs.curbs import Curbs, Deferral, Ending, window_for
 from tidings.jobs.gates import Batch, pass_gates, provider_name, refused
 from tidings.jobs.opening import Opened
@@ -80,6 +80,8 @@ def run(
     ``now`` fixes the job's clock (a simulation); otherwise it is read from the ledger's database per batch.
     ``dry_run`` works in the dry-run space with the outbox; nothing leaves. ``limit`` stops after so many claims.
     """
+    if not dry_run:
+        preflight.require(opened)
     clock: Clock = (lambda: now) if now is not None else opened.ledger.now
     stop = stop or threading.Event()
     lane = Lane(opened, clock, _space(dry_run), stop, budget or opened.settings.dispatch.budget, limit)
@@ -232,6 +234,7 @@ class Lane:
         with self.opened.ledger.writing() as conn:
             receipts.keep(conn, batch.versions, now)
             self._settle(conn, batch.token, batch.deferred, batch.ended, now)
+            batch.ready = self.curbs.ranked(conn, batch.ready, now)
         return batch
 
     def _settle(

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from tidings.definitions import Campaign, Step
 from tidings.errors import TemplateError
 from tidings.jobs import campaigns as words
-from tidings.jobs.compose import draft, envelope
+from tidings.jobs.compose import draft, envelope, feedback_id
 from tidings.jobs.curbs import HALTED, Deferral, Ending, scopes_of
 from tidings.jobs.evidence import Evidence, audience
 from tidings.jobs.facts import Facts, Open, deepened, gather, owners, with_products
@@ -349,7 +349,8 @@ def _write(writing: _Writing, due: Due, campaign: Campaign) -> None:
         mailbox=_mailbox(channel, address),
         evidence=writing.evidence.of(due, campaign, customer, address, written=written, hours=hours),
     )
-    leaving = None if due.held_out else envelope(opened, due.id, channel, address, written)
+    feedback = feedback_id(opened.settings.shop, due)
+    leaving = None if due.held_out else envelope(opened, due.id, channel, address, written, feedback=feedback)
     batch.ready.append(
         Ready(
             intent, leaving, due.campaign, due.attempt, due.expires_at, hours.moments,

@@ -15,6 +15,7 @@ from itertools import islice
 
 from sqlalchemy import Connection
 
+from tidings.jobs import rates, seal
 from tidings.jobs.opening import Opened
 from tidings.ledger import erasing, progress, results
 from tidings.ledger.results import Exposure, RevenueDay
@@ -85,6 +86,7 @@ def run(opened: Opened, *, now: datetime | None = None, full: bool = False) -> M
     Raises WarehouseError without orders, Unbalanced when money would not add up: then the run says so in the ledger.
     """
     now = now or opened.ledger.now()
+    seal.run(opened, now=now)
     scope = _scope(opened, now, full)
     as_of = freshness.watermarks(opened.shop, opened.project.mapping, ["orders"], as_of=now)["orders"]
     as_of = min(now, as_of) if as_of is not None else now
@@ -107,6 +109,7 @@ def run(opened: Opened, *, now: datetime | None = None, full: bool = False) -> M
     counters = {name: getattr(told, name) for name in names}
     with opened.ledger.writing() as conn:
         progress.end_run(conn, run_id, counters, now=now)
+    rates.run(opened, now=now)
     log.info(
         "measured orders=%d credited=%d people=%d outcomes=%d", told.orders, told.credited, told.people, told.outcomes
     )

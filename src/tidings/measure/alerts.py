@@ -10,6 +10,8 @@ from sqlalchemy import Connection
 
 from tidings.ledger import brakes, counts, progress
 
+# Brakes that were pulled by no person say what to do.
+BY_ITSELF = ("dispatch", "rates")
 LOOK_BACK = timedelta(days=7)
 # A run that began so long ago and never ended has crashed or hangs.
 LONGEST_RUN = timedelta(hours=2)
@@ -21,10 +23,13 @@ def alerts(
     conn: Connection, *, now: datetime, zone: str, titles: Mapping[str, str], as_of: datetime | None
 ) -> Iterator[str]:
     """Yield what needs somebody, the most urgent first: one sentence each with what to do."""
+    remedies = brakes.remedies(conn)
     for scope, brake in brakes.pulled(conn).items():
         stopped = _scope(scope, titles)
         what = scope.removeprefix("campaign:")
-        yield (f"{stopped} since {_moment(brake.at, zone)}: {brake.reason}. Go on with `tidings resume {what}`.")
+        remedy = remedies.get(scope, "") if brake.by in BY_ITSELF else ""
+        todo = remedy or f"Go on with `tidings resume {what}`."
+        yield f"{stopped} since {_moment(brake.at, zone)}: {brake.reason}. {todo}"
     for campaign, waiting in progress.waiting(conn):
         yield (
             f"{titles.get(campaign, campaign)} waits for approval: it would write to {waiting:,} people at once. "
@@ -48,7 +53,15 @@ def _scope(scope: str, titles: Mapping[str, str]) -> str:
     kind, _, name = scope.partition(":")
     if kind == "campaign":
         return f"{titles.get(name, name)} is stopped"
-    return "All sending is stopped" if kind == "all" else f"Sending by {name} is stopped"
+    match kind:
+        case "all":
+            return "All sending is stopped"
+        case "marketing":
+            return f"All marketing by {name} is stopped"
+        case "mailbox":
+            return f"Marketing to mailboxes at {name} is stopped"
+        case _:
+            return f"Sending by {name} is stopped"
 
 
 def _moment(at: datetime, zone: str) -> str:
