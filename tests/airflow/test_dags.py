@@ -19,7 +19,7 @@ def test_every_campaign_file_is_a_dag_beside_dispatch_and_measure(project: Path,
     found = bag(project)
 
     assert found.import_errors == {}
-    assert set(found.dags) == CAMPAIGNS | {"dispatch", "measure"}
+    assert set(found.dags) == CAMPAIGNS | {"dispatch", "measure", "reconcile", "retention"}
 
 
 def test_a_campaigns_dag_says_what_its_file_says(project: Path, bag: Bag):
@@ -62,7 +62,7 @@ def test_a_broken_file_breaks_its_own_dag_visibly_and_no_other(project: Path, ba
 
     found = bag(project)
 
-    assert set(found.dags) == CAMPAIGNS | {"dispatch", "measure"}
+    assert set(found.dags) == CAMPAIGNS | {"dispatch", "measure", "reconcile", "retention"}
     (place, error), *others = found.import_errors.items()
     assert (place, others) == ("tidings_mistakes.py", [])
     assert (
@@ -87,7 +87,7 @@ def test_no_file_however_broken_takes_another_dag_with_it(project: Path, bag: Ba
 
     found = bag(project)
 
-    assert CAMPAIGNS | {"dispatch", "measure"} <= set(found.dags) | {"win_back"}
+    assert CAMPAIGNS | {"dispatch", "measure", "reconcile", "retention"} <= set(found.dags) | {"win_back"}
     assert any("broken" in dag.tags for dag in found.dags.values())
     assert found.dags["dispatch"].schedule == "* * * * *"
     assert set(found.import_errors) == {"tidings_mistakes.py"}
@@ -98,14 +98,14 @@ def test_a_broken_shop_file_is_an_import_error_and_the_dags_stay(project: Path, 
 
     found = bag(project)
 
-    assert {"dispatch", "measure"} <= set(found.dags)
+    assert {"dispatch", "measure", "reconcile", "retention"} <= set(found.dags)
     assert "tidings.yaml" in found.import_errors["tidings_mistakes.py"]
 
 
 def test_a_renamed_file_keeps_its_dag(project: Path, bag: Bag):
     (project / "triggers" / "win_back.yaml").rename(project / "triggers" / "hello_again.yaml")
 
-    assert set(bag(project).dags) == CAMPAIGNS | {"dispatch", "measure"}
+    assert set(bag(project).dags) == CAMPAIGNS | {"dispatch", "measure", "reconcile", "retention"}
 
 
 def test_a_campaign_called_dispatch_does_not_take_the_place_of_the_dispatcher(project: Path, bag: Bag):
@@ -161,7 +161,7 @@ def test_a_hundred_campaigns_parse_within_a_second(project: Path, bag: Bag):
     def parsed() -> float:
         # What the processor spends, whatever else the machine does.
         start = time.process_time()
-        assert len(bag(project).dags) == 102
+        assert len(bag(project).dags) == 103
         return time.process_time() - start
 
     assert min(parsed() for _ in range(3)) < 1.0
@@ -173,5 +173,5 @@ def test_dags_in_a_folder_without_a_project_are_told_apart(tmp_path: Path, proje
 
     found = bag(empty)
 
-    assert set(found.dags) == {"dispatch", "measure"}
+    assert set(found.dags) == {"dispatch", "measure", "reconcile", "retention"}
     assert "tidings.yaml: must exist" in found.import_errors["tidings_mistakes.py"]

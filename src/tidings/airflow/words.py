@@ -24,6 +24,18 @@ Sends what is due **and still true**, every minute.
 Clearing or rerunning a task sends nothing twice. Stopping one lets the messages in flight finish.
 """
 
+RECONCILE = """\
+Every night: asks SendGrid for its suppression lists and Twilio for its texts, and writes what a lost webhook would have
+said: opt-outs, bounces, proof that a message was taken. Running it again changes nothing.
+
+After the ledger was **restored from a backup**, dispatch stays closed. Trigger this DAG with *Reopen* (or run
+`tidings reconcile`): what was due before and cannot be proven is presumed lost and never sent again; then dispatch
+opens. See docs/production.md, *After a restore*.
+"""
+RETENTION = """\
+Every night: takes out of the ledger what was kept as long as `retention:` in `tidings.yaml` says, and finishes
+forgetting people of whom another process had written something at that very moment. Reports do not change.
+"""
 MEASURE = """\
 Credits orders to messages, takes back what was refunded, and compares the people who were written to with those who
 were held out. It may run as often as you like: recomputing changes nothing twice.

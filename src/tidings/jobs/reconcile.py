@@ -86,7 +86,7 @@ def run(
         last = restoring.last_sending(conn)
     start = since or _start(now, lost, last.at if last else None)
     stretch = _stretch(opened, lost, now)
-    asked = asyncio.run(_ask(opened, start))
+    asked = asyncio.run(_ask(opened, start, stretch))
     if lost and asked.missing and not (anyway or dry_run):
         raise DefinitionError(
             f"reconcile: every provider must answer before a restored ledger sends again; {'; '.join(asked.missing)}; "
@@ -135,7 +135,7 @@ def _stretch(opened: Opened, lost: Sequence[Seen], now: datetime) -> Stretch | N
     )
 
 
-async def _ask(opened: Opened, since: datetime) -> Asked:
+async def _ask(opened: Opened, since: datetime, stretch: Stretch | None) -> Asked:
     missing: list[str] = []
     listed: list[Listed] = []
     texts: list[Text] = []
@@ -148,7 +148,7 @@ async def _ask(opened: Opened, since: datetime) -> Asked:
                 listed = [one for kind in LISTS async for one in lists.listed(kind, since)]
             except (NotAvailable, DefinitionError) as no:
                 missing.append(f"sendgrid: {no}")
-            taken = await _activity(opened, lists, since)
+            taken = await _activity(opened, lists, since, stretch)
     if sms.name == "twilio":
         account = opened.account(Channel.SMS)
         async with TwilioList(
@@ -161,16 +161,17 @@ async def _ask(opened: Opened, since: datetime) -> Asked:
     return Asked(tuple(listed), tuple(texts), taken, tuple(missing))
 
 
-async def _activity(opened: Opened, lists: SendGridLists, since: datetime) -> dict[str, str]:
+async def _activity(opened: Opened, lists: SendGridLists, since: datetime, stretch: Stretch | None) -> dict[str, str]:
     """Ask Email Activity about e-mails in doubt; nothing where the add-on was not bought: webhooks still prove."""
     with opened.ledger.reading() as conn:
-        doubts = proofs.in_doubt(conn, Channel.EMAIL, since)
+        doubts = [one.id for one in proofs.in_doubt(conn, Channel.EMAIL, since)]
+        doubts += restoring.doubtful(conn, stretch, Channel.EMAIL) if stretch is not None else []
     taken: dict[str, str] = {}
     try:
         for one in doubts[:MOST_ASKED]:
-            theirs = await lists.took(one.id)
+            theirs = await lists.took(one)
             if theirs is not None:
-                taken[one.id] = theirs
+                taken[one] = theirs
     except (NotAvailable, DefinitionError):
         log.info("e-mail activity is not available; %d e-mails in doubt wait for their webhooks", len(doubts))
     return taken
@@ -277,7 +278,7 @@ def _reopen(opened: Opened, lost: Sequence[Seen], stretch: Stretch | None, now: 
 def _would(opened: Opened, asked: Asked, stretch: Stretch | None, since: datetime, lost: Sequence[Seen]) -> Reconciled:
     with opened.ledger.reading() as conn:
         last = restoring.last_sending(conn)
-        doubtful = restoring.doubtful(conn, stretch) if stretch is not None else 0
+        doubtful = len(restoring.doubtful(conn, stretch)) if stretch is not None else 0
         pepper = opened.secrets.pepper
         addresses = {f"a:{address_hash(one.email, pepper)}" for one in asked.listed if one.suppress}
         news = way_back.still_open(conn, addresses, Channel.EMAIL)

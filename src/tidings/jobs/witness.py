@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 # The file has a fixed length: what is written over it is never shorter than what was there.
 _LENGTH = 200
+_UNWRITABLE = "must be writable (dispatch.witness in tidings.yaml); found that it is not"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,8 @@ class FileWitness:
             text = self.path.read_text(encoding="utf-8").strip()
         except FileNotFoundError:
             return ()
+        except (OSError, UnicodeDecodeError) as trouble:
+            raise LedgerError(f"witness {self.path}: must be a readable file; {type(trouble).__name__}") from None
         return (self._read(text),) if text else ()
 
     def _read(self, text: str) -> Seen:
@@ -115,7 +118,8 @@ class Witnesses:
         if forgotten(ledger, self.seen()):
             raise LedgerError(
                 "ledger: was restored from a backup, or is another one: its witness has seen sendings that it does "
-                "not know; nothing is sent until `tidings reconcile` has asked the providers"
+                'not know; nothing is sent until `tidings reconcile` (in Airflow: the DAG `reconcile` with "reopen") '
+                "has asked the providers"
             )
 
     def seen(self) -> list[Seen]:
@@ -131,12 +135,14 @@ class Witnesses:
         with ledger.writing() as conn:
             self._generation = restoring.generation(conn)
             number = restoring.note_sending(conn, at=now, count=0)
-        self._tell(self.others, number, until)
-        self.note(number, now)
+        taken = self._tell(self.others, number, until) + self._tell((self.file,), number, now)
+        if not taken:
+            raise LedgerError(f"witness {self.file.path}: {_UNWRITABLE}")
 
     def note(self, number: int, at: datetime) -> None:
-        """Tell the file of a sending, before its HTTP: microseconds."""
-        self._tell((self.file,), number, at)
+        """Tell the file of a sending, before its HTTP: microseconds. Raises LedgerError when nothing else is told."""
+        if not self._tell((self.file,), number, at) and not self.others:
+            raise LedgerError(f"witness {self.file.path}: {_UNWRITABLE}")
 
     def end(self, ledger: Ledger, now: datetime) -> None:
         """Tell everybody how far the ledger is."""
@@ -150,17 +156,16 @@ class Witnesses:
         if last is not None:
             self._tell((self.file, *self.others), last.number, now)
 
-    def _tell(self, some: Iterable[Witness], number: int, until: datetime) -> None:
+    def _tell(self, some: Iterable[Witness], number: int, until: datetime) -> int:
+        """Return how many took it; each that did not is told in the log."""
+        taken = 0
         for one in some:
             try:
                 one.note(Seen(self._generation, number, until))
+                taken += 1
             except OSError as trouble:
-                if not self.others:
-                    raise LedgerError(
-                        f"witness {self.file.path}: must be writable (dispatch.witness in tidings.yaml); "
-                        f"{trouble.strerror or trouble}"
-                    ) from None
                 log.warning("a witness could not be written: %s", type(trouble).__name__)
+        return taken
 
 
 def forgotten(ledger: Ledger, seen: Sequence[Seen]) -> list[Seen]:

@@ -110,9 +110,10 @@ def renew(conn: Connection, forgotten: Sequence[Stretch]) -> str:
     return fresh
 
 
-def doubtful(conn: Connection, stretch: Stretch) -> int:
-    """Return how many pending messages may have left in a stretch that was forgotten."""
-    return int(conn.scalar(select(func.count()).select_from(messages).where(*_forgotten(stretch))) or 0)
+def doubtful(conn: Connection, stretch: Stretch, channel: str | None = None) -> list[str]:
+    """Return the pending messages that may have left in a stretch that was forgotten."""
+    only = [m.channel == channel] if channel else []
+    return list(conn.scalars(select(m.id).where(*_forgotten(stretch), *only).order_by(m.send_at, m.id)))
 
 
 def doubt(conn: Connection, stretch: Stretch, now: datetime) -> int:
