@@ -12,8 +12,8 @@ from small_shop import DAY, HOUR, MINUTE, NOON, Day, SmallShop, lay_out
 from sqlalchemy import MetaData, select
 
 from tidings.errors import DefinitionError
-from tidings.jobs import forget, measure, report, take_webhook
-from tidings.ledger import erasing, people
+from tidings.jobs import forget, measure, report
+from tidings.ledger import engagements, erasing, people
 from tidings.model.engagement import Engagement, EngagementKind
 from tidings.model.people import Channel
 from tidings.plan.eligibility import address_hash
@@ -86,7 +86,8 @@ def lived(ledger_url: str, tmp_path: Path, open_day: Callable[[SmallShop], Day])
         day.dispatch(NOON + MINUTE)
         (mail,) = day.messages(customer_id=WHO, step="reminder")
         clicked = Engagement("c-1", mail.id, EngagementKind.CLICKED, NOON + HOUR, detail="Mozilla")
-        take_webhook.take(day.opened, [clicked], NOON + HOUR, provider="sendgrid")
+        with day.opened.ledger.writing() as conn:
+            engagements.take(conn, [clicked], NOON + HOUR, provider="sendgrid")
         yield day, sandbox
 
 

@@ -15,6 +15,8 @@ from tidings.settings import words
 from tidings.settings.brand import Brand
 from tidings.settings.brand import Palette as Palette
 from tidings.settings.policy import Brakes, CampaignDefaults, CapRule, Consent, QuietHours, WarmUp, default_caps
+from tidings.settings.retention import Retention
+from tidings.settings.web import OptOutWebhook, Replies, Web
 from tidings.settings.words import Section
 
 
@@ -193,6 +195,10 @@ class Settings(Section):
     dispatch: Dispatch = Field(default_factory=Dispatch, description="How messages leave")
     brakes: Brakes = Field(default_factory=Brakes, description="What stops sending by itself")
     measure: Measure = Field(default_factory=Measure, description="How results are counted")
+    retention: Retention = Field(default_factory=Retention, description="How long the ledger keeps what")
+    web: Web = Field(default_factory=Web, description="The public web service")
+    replies: Replies = Field(default_factory=Replies, description="What incoming texts are answered")
+    opt_out_webhook: OptOutWebhook | None = Field(None, description="Who else is told of opt-outs and opt-ins")
     utm_source: str = Field("tidings", pattern=r"^[\w.-]+$", description="utm_source of every link")
 
     @model_validator(mode="after")
