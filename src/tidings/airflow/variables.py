@@ -46,7 +46,7 @@ class VariableWitness:
             Variable.set(
                 self._own, seen.text(), description="What Tidings sent last; it is not restored with the ledger"
             )
-        except AirflowException as trouble:
+        except (AirflowException, ImportError) as trouble:  # outside a task Airflow has nobody to hand it to
             raise OSError(f"a variable could not be set: {type(trouble).__name__}") from trouble
 
 

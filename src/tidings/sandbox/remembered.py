@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from email.utils import format_datetime
+from email.utils import format_datetime, parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -14,6 +14,7 @@ from tidings.sandbox.sendgrid_rules import Problem
 from tidings.sandbox.store import Accepted, Store
 
 LARGEST_SENDGRID, LARGEST_TWILIO = 500, 1000
+_DAYS = {"DateSent", "DateSent>", "DateSent<"}
 _REACHED = ("sent", "delivered", "undelivered", "failed", "read")
 _REASONS = {
     "bounces": {"reason": "550 5.1.1 unknown recipient", "status": "5.1.1"},
@@ -96,6 +97,8 @@ class Texts:
     def page(self, path: str, query: Mapping[str, str]) -> dict[str, Any]:
         """Return one page. Raises Wrong for a page size or a day that Twilio does not take."""
         size = _size(query.get("PageSize", "50"))
+        for name in _DAYS & set(query):
+            _day(query[name])
         chosen = [one for one in self._newest() if _wanted(one, query)]
         token = query.get("PageToken", "")
         at = next((place + 1 for place, one in enumerate(chosen) if token == f"PA{one['sid']}"), 0)
@@ -124,12 +127,11 @@ class Texts:
     def _newest(self) -> Iterator[dict[str, Any]]:
         sent = [self.document(one) for one in self._store.messages if one.provider == "twilio"]
         both: Sequence[dict[str, Any]] = [*sent, *self._recipients.inbound]
-        yield from sorted(both, key=lambda one: _at(one), reverse=True)
+        # Stable over a reversed list: of one second the later comes first.
+        yield from sorted(reversed(both), key=_at, reverse=True)
 
 
 def _at(document: Mapping[str, Any]) -> datetime:
-    from email.utils import parsedate_to_datetime
-
     return parsedate_to_datetime(document["date_sent"] or document["date_created"])
 
 
