@@ -195,12 +195,13 @@ def claim(
     """Claim up to ``limit`` due messages of a shard (or several), oldest first, and every other of their customers.
 
     What is due is decided by the job's ``now``; the lease runs on the database's clock. Rows that another
-    transaction holds are passed over. A customer's messages come together, so that arbitration sees them all.
+    transaction holds are passed over. A customer's messages come together, so that arbitration sees them all. After
+    an outage the more important go first, whenever they were due.
     """
     first = conn.execute(
         select(m.id, m.customer_id)
         .where(_due(space, now, shard))
-        .order_by(m.send_at, m.id)
+        .order_by(m.priority, m.send_at, m.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
     ).all()
@@ -238,7 +239,7 @@ def _read(conn: Connection, chosen: FromClause) -> Iterable[Due]:
         .join(chosen, chosen.c.id == m.id)
         .join(entries, e.id == m.entry_id)
         .outerjoin(before, and_(before.c.entry_id == m.entry_id, before.c.step_no == m.step_no - 1))
-        .order_by(m.send_at, m.id)
+        .order_by(m.priority, m.send_at, m.id)
     )  # fmt: skip
     for row in rows:
         yield Due(
