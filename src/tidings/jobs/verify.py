@@ -103,7 +103,8 @@ def run_all(opened: Opened, *, day: date | None = None, words: bool = False) -> 
         found.sealed = found.receipts
         last = receipts.head(conn)
         if at is None:
-            for batch in _batches(_unsealed(opened, receipts.loose(conn), last, found)):
+            rows = receipts.loose(conn, since=receipts.kept_since(conn))
+            for batch in _batches(_unsealed(opened, rows, last, found)):
                 found.waiting += len(batch)
                 found.look_into(opened, batch, spoiled, words=words)
         heads = tuple(receipts.heads(conn))

@@ -165,7 +165,22 @@ def link_of(conn: Connection, message_id: str) -> tuple[Link, str] | None:
 
 def beginning(conn: Connection) -> str:
     """Return what the first kept link hangs on: the same for every shop, until a retention has taken days away."""
-    return conn.scalar(select(settings.c.value).where(settings.c.name == _ANCHOR)) or GENESIS
+    anchor = _anchor(conn)
+    return GENESIS if anchor is None else anchor[1]
+
+
+def kept_since(conn: Connection) -> datetime | None:
+    """Return the day (UTC) before which a retention has taken all receipts away; None when it never did."""
+    anchor = _anchor(conn)
+    return None if anchor is None else anchor[0]
+
+
+def _anchor(conn: Connection) -> tuple[datetime, str] | None:
+    said = conn.scalar(select(settings.c.value).where(settings.c.name == _ANCHOR))
+    if said is None:
+        return None
+    day, _, chain = str(said).partition(" ")
+    return datetime.fromisoformat(day), chain
 
 
 def _link(row: Row[Any] | None) -> Link | None:
@@ -244,8 +259,8 @@ def before_day(conn: Connection, day: datetime) -> str:
     return conn.scalar(last) or beginning(conn)
 
 
-def loose(conn: Connection) -> Iterator[Row[Any]]:
-    """Yield the messages that have left and are in no chain; their receipt may be gone."""
+def loose(conn: Connection, *, since: datetime | None = None) -> Iterator[Row[Any]]:
+    """Yield the messages that have left (since a moment) and are in no chain; their receipt may be gone."""
     query = (
         select(*_FACTS)
         .outerjoin(receipts, r.message_id == m.id)
@@ -253,6 +268,8 @@ def loose(conn: Connection) -> Iterator[Row[Any]]:
         .where(k.message_id.is_(None), m.sending_at.is_not(None), m.status.in_(FINAL))
         .order_by(m.sending_at, m.id)
     )
+    if since is not None:
+        query = query.where(m.sending_at >= since)
     yield from conn.execute(query.execution_options(yield_per=_PORTION))
 
 
@@ -265,6 +282,6 @@ def drop_before(conn: Connection, day: datetime) -> int:
     old = select(k.message_id).where(k.day < day)
     count = bulk.changed(conn, delete(receipts).where(r.message_id.in_(old)))
     conn.execute(delete(receipt_chain).where(k.day < day))
-    write = upsert(conn, settings).values(name=_ANCHOR, value=anchor)
+    write = upsert(conn, settings).values(name=_ANCHOR, value=f"{moment(day)} {anchor}")
     conn.execute(write.on_conflict_do_update(index_elements=["name"], set_={"value": write.excluded.value}))
     return count
