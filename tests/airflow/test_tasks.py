@@ -174,3 +174,19 @@ def test_nothing_due_and_a_lane_with_nothing_to_do_say_so(shop: Path):
     assert tasks.anything_due(shop) is False
     assert tasks.send_what_is_due(shop)["claimed"] == 0
     assert tasks.measure_results(shop)["credited"] == 0
+
+
+def test_a_brake_fails_its_task_once_with_what_to_do(shop: Path) -> None:
+    from airflow.sdk.exceptions import AirflowFailException
+
+    from tidings.airflow import tasks
+    from tidings.jobs import brakes
+
+    assert tasks.tell_of_brakes(shop) == {"on": 0, "told": 0}
+    with open_project(shop) as opened:
+        brakes.pull(opened, "cart", "wrong price", by="ann")
+
+    with pytest.raises(AirflowFailException, match=r"wrong price; by ann.*tidings resume cart"):
+        tasks.tell_of_brakes(shop)
+
+    assert tasks.tell_of_brakes(shop) == {"on": 1, "told": 0}
