@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from tidings.channels.base import Envelope
-from tidings.channels.twilio import RANK, Twilio, Wish, events, inbound, verified
+from tidings.channels.replies import Wish
+from tidings.channels.twilio import RANK, Twilio, events, inbound, verified
 from tidings.errors import Halt, Reject, Retry, Unknown
 from tidings.model.engagement import EngagementKind
 
@@ -92,22 +93,6 @@ def test_a_repeated_callback_has_the_same_id_and_another_status_another() -> Non
 
 def test_a_final_status_outranks_those_on_the_way() -> None:
     assert RANK["queued"] < RANK["sending"] < RANK["sent"] < RANK["delivered"] == RANK["undelivered"] == RANK["failed"]
-
-
-@pytest.mark.parametrize(
-    ("body", "wish"),
-    [
-        ("STOP", Wish.STOP), (" stop. ", Wish.STOP), ("StopAll", Wish.STOP), ("unsubscribe", Wish.STOP),
-        ("END", Wish.STOP), ("QUIT", Wish.STOP), ("CANCEL", Wish.STOP), ("REVOKE", Wish.STOP), ("OPTOUT", Wish.STOP),
-        ("START", Wish.START), ("yes", Wish.START), ("UNSTOP", Wish.START), ("HELP", Wish.HELP), ("info", Wish.HELP),
-        ("please stop by", Wish.OTHER), ("stop it", Wish.OTHER), ("", Wish.OTHER), ("🙂", Wish.OTHER),
-    ],
-)  # fmt: skip
-def test_single_words_are_wishes(body: str, wish: Wish) -> None:
-    found = inbound({"From": "+358401234567", "To": "+15550001111", "Body": body, "MessageSid": "SM1"})
-
-    assert found is not None
-    assert found.wish is wish
 
 
 def test_twilios_own_word_for_the_wish_is_believed() -> None:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from sqlalchemy import insert, select
 from starlette.testclient import TestClient
@@ -25,10 +26,20 @@ from tidings.web.public import public_app
 SENT = datetime(2026, 11, 20, 9, tzinfo=UTC)
 MAIL, TEXT, NEXT = "0a" * 16, "0b" * 16, "0c" * 16
 PHONE = "+358401234567"
+# c1 was c0 before; c2 reads the same mailbox and has no telephone.
+_CUSTOMERS = [("c1", "ann@example.com", PHONE), ("c2", "ann@example.com", None)]
+_CONSENTS = [
+    (who, channel, purpose)
+    for who in ("c0", "c2")
+    for channel, purpose in (
+        ("email", "marketing"), ("email", "back_in_stock"), ("sms", "marketing"), ("email", "click_tracking"),
+    )
+]  # fmt: skip
 _YAML = """
 shop: fenmark
 brand: {name: Fenmark, legal_name: Fenmark Oy, postal_address: "Kajokatu 1, 00100 Helsinki, Finland",
         url: "https://fenmark.example", zone: Europe/Helsinki, currency: EUR, country: FI}
+consent: {email: [marketing, back_in_stock]}
 senders: {email: {from: hello@fenmark.example}, sms: {from: "+15550001111"}}
 providers: {email: {name: sendgrid}, sms: {name: twilio}}
 public_url: {base}
@@ -94,6 +105,28 @@ def _fill(opened: Opened) -> None:
         conn.execute(insert(schema.receipts).values(message_id=MAIL, urls=urls, tracked=True))
 
 
+def _warehouse(folder: Path) -> None:
+    (folder / "data").mkdir()
+    made = duckdb.connect(config={"threads": 1})
+    made.execute("SET TimeZone = 'UTC'")
+    rows = {
+        "customers": ("(customer_id VARCHAR, email VARCHAR, phone VARCHAR, country VARCHAR, zone VARCHAR)",
+                      [(*one, "FI", "Europe/Helsinki") for one in _CUSTOMERS]),
+        "consents": ("(customer_id VARCHAR, channel VARCHAR, purpose VARCHAR, status VARCHAR, occurred_at TIMESTAMPTZ)",
+                     [(*one, "granted", SENT - timedelta(days=90)) for one in _CONSENTS]),
+        "identities": ("(alias VARCHAR, customer_id VARCHAR, kind VARCHAR, valid_from TIMESTAMPTZ)",
+                       [("c0", "c1", "former", SENT - timedelta(days=50))]),
+    }  # fmt: skip
+    for name, (columns, given) in rows.items():
+        made.execute(f"CREATE TABLE {name} {columns}")
+        made.executemany(f"INSERT INTO {name} VALUES ({', '.join('?' * len(given[0]))})", given)
+        made.execute(f"COPY {name} TO '{folder / 'data' / name}.parquet' (FORMAT parquet)")
+    made.close()
+    lines = "".join(f"  {name}: {{table: {name}}}\n" for name in rows)
+    files = "".join(f"    {name}: data/{name}.parquet\n" for name in rows)
+    (folder / "warehouse.yaml").write_text(f"database:\n  kind: duckdb\n  files:\n{files}tables:\n{lines}")
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
     """The public web service over a real ledger, each kind in turn."""
@@ -104,7 +137,7 @@ def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
     if request.param == "postgresql":
         yaml += f'ledger: {{url: "{request.getfixturevalue("postgres_url")}"}}\n'
     (tmp_path / "tidings.yaml").write_text(yaml)
-    (tmp_path / "warehouse.yaml").write_text("database: {kind: parquet, path: .}\ntables: {}\n")
+    _warehouse(tmp_path)
     connections = EnvConnections({})
     with open_project(tmp_path, connections) as opened:
         migrate(ledger_url(opened.project, connections))

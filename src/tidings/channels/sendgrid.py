@@ -134,7 +134,7 @@ def _refusal(answer: Answer) -> Retry | Reject | Unknown | Halt:
     match answer.status:
         case 429:
             return Retry(words, after=answer.retry_after(), throttled=True)
-        case 401 | 403 | 404 | 405:
+        case 401 | 402 | 403 | 404 | 405:
             return Halt(words)
         case status if 400 <= status < 500 and status != 408:
             return Reject(words)

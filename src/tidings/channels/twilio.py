@@ -40,7 +40,7 @@ _SHOWN = 20
 _BAD_NUMBER = frozenset({21211, 21214, 21217, 21265, 21614, 21635})
 _NOT_NOW = frozenset({20429, 21611, 30001})
 # The account, the sender or the messaging service is wrong: the next message would be refused as well.
-_ACCOUNT = frozenset({20003, 20005, 20403, 20404, 21212, 21601, 21603, 21606, 21659, 21660, 21661, 21703})
+_ACCOUNT = frozenset({20003, 20005, 20403, 20404, 21212, 21601, 21603, 21606, 21659, 21660, 21661, 21701, 21703})
 
 
 class Twilio:
@@ -170,7 +170,7 @@ def _refusal(answer: Answer) -> Retry | Reject | Unknown | Halt:
         return Retry(words, after=answer.retry_after(), throttled=True)
     if answer.status >= 500 or answer.status < 400 or answer.status == 408:
         return Unknown(words)
-    if code in _ACCOUNT or answer.status in (401, 403, 404, 405):
+    if code in _ACCOUNT or answer.status in (401, 402, 403, 404, 405):
         return Halt(words)
     if code == 21610:
         return Reject(words, suppress="stop")

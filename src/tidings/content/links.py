@@ -6,6 +6,7 @@ import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from urllib.parse import parse_qsl, quote, urlsplit
@@ -85,6 +86,21 @@ class Signer:
             return Token(TokenKind.CLICK, message_id, kind)
         return Token(TokenKind.UNSUBSCRIBE if kind == _UNSUBSCRIBE else TokenKind.PREFERENCES, message_id)
 
+    def stamp(self, message_id: str, at: datetime) -> str:
+        """Return proof that a page about this message was shown at a moment; it is no token and opens nothing."""
+        said = f"{int(at.timestamp())}"
+        return f"{self._current}{said}.{_stamp(self._keys[self._current], message_id, said)}"
+
+    def stamped(self, stamp: str, message_id: str, now: datetime, within: timedelta) -> bool:
+        """Return whether such a page was shown so lately; never an exception."""
+        said, _, mac = stamp[1:].partition(".")
+        key = self._keys.get(stamp[:1])
+        if key is None or not said.isdecimal() or len(said) > 12 or not mac.isascii():
+            return False
+        if not hmac.compare_digest(mac, _stamp(key, message_id, said)):
+            return False
+        return abs(now.timestamp() - int(said)) <= within.total_seconds()
+
     def _sign(self, kind: int, message_id: str) -> str:
         raw, packed = _packed(message_id)
         said = bytes((kind | raw,)) + packed
@@ -93,6 +109,12 @@ class Signer:
 
 def _mac(key: bytes, said: bytes) -> bytes:
     return hmac.digest(key, _DOMAIN + said, "sha256")[:_MAC]
+
+
+def _stamp(key: bytes, message_id: str, said: str) -> str:
+    return urlsafe_b64encode(
+        hmac.digest(key, f"tidings stamp 1\0{message_id}\0{said}".encode(), "sha256")[:_MAC]
+    ).decode()
 
 
 def _decoded(text: str) -> bytes | None:

@@ -84,7 +84,9 @@ def take(conn: Connection, events: Sequence[Engagement], now: datetime, *, provi
             matched.append((key, row.id, event.kind, event.at, now, machine, event.link, detail))
     new = _keep(conn, matched, unmatched)
     machines.mark(conn, {row[1] for row in matched if row[2] in _TELLING})
-    named = _settle(conn, [(known.get(one.message_id) or known.get(one.provider_id or ""), one) for one in distinct.values()])
+    named = _settle(
+        conn, [(known.get(one.message_id) or known.get(one.provider_id or ""), one) for one in distinct.values()]
+    )
     return Taken(new, len(events) - new - len(unmatched), len(unmatched), {row[0]: row[1] for row in matched}, named)
 
 

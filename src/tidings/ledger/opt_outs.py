@@ -46,7 +46,7 @@ def note(conn: Connection, decisions: Sequence[Decision]) -> None:
 def untold(conn: Connection, *, most: int = 500) -> list[Told]:
     """Return the oldest decisions that nobody was told yet."""
     query = select(*(o[name] for name in _FIELDS), o.number).where(o.told_at.is_(None)).order_by(o.number).limit(most)
-    return [Told(*row) for row in conn.execute(query)]
+    return [Told(**row) for row in conn.execute(query).mappings()]
 
 
 def told(conn: Connection, numbers: Collection[int], at: datetime) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, select, true, update
+from sqlalchemy import Connection, delete, select, true, update
 
 from tidings.ledger import bulk
 from tidings.ledger.bulk import TEXT, TIME, upsert
@@ -18,7 +18,7 @@ r = raw_events.c
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """One event. ``body`` is JSON in which addresses are keyed hashes; ``message_id`` is empty while nobody knows it."""
+    """One event. ``body`` is JSON in which addresses are keyed hashes; ``message_id`` is None while unknown."""
 
     id: str
     provider: str
@@ -52,6 +52,20 @@ def keep(conn: Connection, some: Sequence[Raw], now: datetime) -> None:
             where=r.message_id.is_(None) & write.excluded.message_id.is_not(None),
         )
     )
+
+
+def first(conn: Connection, one: Raw, now: datetime) -> bool:
+    """Keep an event that must be obeyed once; return whether it came for the first time."""
+    fresh = (
+        upsert(conn, raw_events)
+        .values(
+            id=one.id, provider=one.provider[:20], kind=one.kind[:30], message_id=one.message_id, received_at=now,
+            body=one.body.replace("\0", ""),
+        )
+        .on_conflict_do_nothing()
+        .returning(r.id)
+    )  # fmt: skip
+    return conn.scalar(fresh) is not None
 
 
 def nameless(conn: Connection, provider_ids: Collection[str] | None = None, *, most: int = 10_000) -> list[Raw]:
@@ -88,22 +102,3 @@ def waiting(conn: Connection, provider: str, kind: str, *, most: int = 200) -> l
 def settle(conn: Connection, event_id: str, kind: str) -> bool:
     """Note under another kind that a person has read a kept text; return whether there was one."""
     return bulk.changed(conn, update(raw_events).where(r.id == event_id).values(kind=kind[:30])) > 0
-
-
-def forget(conn: Connection, *, message_ids: Collection[str], hashes: Collection[str] = ()) -> int:
-    """Delete what was kept about these messages, and every event that holds one of these keyed hashes.
-
-    Returns how many rows. Engagements stay: they hold no one.
-    """
-    gone = 0
-    if message_ids:
-        chosen = bulk.ids(conn, message_ids)
-        gone += bulk.changed(conn, delete(raw_events).where(r.message_id.in_(select(chosen.c.id))))
-    for one in sorted(hashes):
-        gone += bulk.changed(conn, delete(raw_events).where(func.instr(r.body, one) > 0 if _lite(conn) else
-                                                            func.strpos(r.body, one) > 0))  # fmt: skip
-    return gone
-
-
-def _lite(conn: Connection) -> bool:
-    return conn.dialect.name == "sqlite"

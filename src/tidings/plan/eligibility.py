@@ -175,6 +175,16 @@ def _given(consent: Consent) -> tuple[datetime, str]:
     return consent.at, consent.purpose
 
 
+def refused(consents: Iterable[Consent], channel: Channel, purpose: str, at: datetime) -> bool:
+    """Return whether the latest statement about a purpose is a withdrawal: a "no", which is more than no "yes"."""
+    said = [
+        (one.at, not one.granted)
+        for one in consents
+        if one.channel == channel and one.purpose == purpose and one.at <= at
+    ]
+    return max(said)[1] if said else False
+
+
 def allow_listed(value: str, allowed: Collection[str]) -> bool:
     """Return whether an address is on the allow-list: itself, or its domain written as "@example.com"."""
     wanted = value.lower()
