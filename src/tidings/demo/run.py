@@ -18,6 +18,7 @@ from types import FrameType
 from rich.console import Console
 
 from tidings.demo.airflow import API_USER, Airflow
+from tidings.demo.copies import Copy
 from tidings.demo.folder import Ports, environment, lay_out
 from tidings.demo.live import COMING, Story
 from tidings.demo.mailroom import Mailroom
@@ -86,8 +87,11 @@ class Demo:
         self.say(f"28 days replayed in {done.ticks} looks, {done.plans} plans: {sent}.")
 
     def _replayed(self, shop: DemoShop, now: datetime, ports: Ports, env: Mapping[str, str]) -> Replayed:
-        till, mailroom = Till(shop, "caused"), Mailroom(ports.sandbox_url)
+        mailroom = Mailroom(ports.sandbox_url)
         with open_project(self.folder, EnvConnections(env)) as opened, self.console.status("replaying") as status:
+            copy = Copy(opened.project.mapping, self.folder)
+            opened.shop = copy.warehouse()
+            till = Till(shop, "caused", copy)
 
             def told(at: datetime, done: Replayed) -> None:
                 progress = f"replaying {at:%-d %B}, {sum(done.sent.values()):,} messages sent"
@@ -101,7 +105,8 @@ class Demo:
             measure.run(opened, now=now)
             # From here on the live shop goes on where the replay ended.
             till.keep_coming(self.folder / PENDING / COMING)
-        till.close()
+            till.close()
+            opened.shop.close()
         mailroom.close()
         return done
 

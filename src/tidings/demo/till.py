@@ -5,13 +5,14 @@ from __future__ import annotations
 import heapq
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import duckdb
 import numpy as np
 
+from tidings.demo.copies import Copy
 from tidings.demo.files import write
 from tidings.demo.places import CURRENCIES
 from tidings.demo.shop import DemoShop
@@ -36,8 +37,9 @@ FROM made ORDER BY moment, number, line
 class Till:
     """Orders that are to come, and those of the current day, whose file is replaced as it grows."""
 
-    def __init__(self, shop: DemoShop, name: str) -> None:
-        self._shop, self._name = shop, name
+    def __init__(self, shop: DemoShop, name: str, copy: Copy | None = None) -> None:
+        """Ring up for the files of ``shop``, and for a ``copy`` of them that is read meanwhile."""
+        self._shop, self._name, self._copy = shop, name, copy
         self._coming: list[tuple[int, str, Purchase]] = []
         self._day: list[Purchase] = []
         self._con = duckdb.connect()
@@ -56,16 +58,22 @@ class Till:
             fresh.append(heapq.heappop(self._coming)[2])
         for order in fresh:
             if self._day and _day(order) != _day(self._day[-1]):
-                self._save()
+                self.save()
                 self._day = []
             self._day.append(order)
-        if fresh:
-            self._save()
+        if fresh and self._copy is not None:
+            for table, query, columns in self._made(fresh):
+                self._con.register("made", columns)
+                self._copy.add(table, self._con.sql(query))
+                self._con.unregister("made")
+        elif fresh:
+            self.save()
         self.rung += len(fresh)
         return len(fresh)
 
     def keep_coming(self, path: Path) -> None:
-        """Write down what is still to come, for the till that takes over."""
+        """Write down what was rung up and what is still to come, for the till that takes over."""
+        self.save()
         rows = [[o.at, o.number, o.customer, list(o.skus), list(o.amounts)] for _, _, o in sorted(self._coming)]
         half = path.with_suffix(".half")
         half.write_text(json.dumps(rows), encoding="utf-8")
@@ -81,35 +89,40 @@ class Till:
         """Give the memory back."""
         self._con.close()
 
-    def _save(self) -> None:
-        shop, file = self._shop, f"{self._name}-{_day(self._day[0])}.parquet"
-        orders = self._day
-        market = shop.people.market[np.array([order.customer for order in orders])]
+    def save(self) -> None:
+        """Write the current day's file, whole."""
+        if not self._day:
+            return
+        file = f"{self._name}-{_day(self._day[0])}.parquet"
+        for table, query, columns in self._made(self._day):
+            self._con.register("made", columns)
+            write(self._con.sql(query), self._shop.warehouse / table / file)
+            self._con.unregister("made")
+
+    def _made(self, orders: Sequence[Purchase]) -> Iterator[tuple[str, str, dict[str, np.ndarray]]]:
+        """Yield each table that orders are rows of, the query that makes the rows, and the columns it makes them of."""
+        shop, goods = self._shop, self._shop.book.goods
+        customer = np.array([order.customer for order in orders])
+        market = shop.people.market[customer]
         columns = {
             "number": _words([order.number for order in orders]),
-            "customer": np.array([order.customer for order in orders]),
-            "mail": shop.people.email[np.array([order.customer for order in orders])],
+            "customer": customer,
+            "mail": shop.people.email[customer],
             "total": np.array([order.total for order in orders]),
             "moment": np.array([order.at for order in orders]),
             "minor": np.array(_MINOR)[market],
             "currency": _words(CURRENCIES)[market],
         }
-        self._write("sales", _SALES, columns, file)
+        yield "sales", _SALES, columns
         of = np.array([place for place, order in enumerate(orders) for _ in order.skus])
         skus = np.array([sku for order in orders for sku in order.skus])
-        goods = shop.book.goods
         lines = {name: columns[name][of] for name in ("number", "moment", "minor", "currency")} | {
             "line": np.array([line + 1 for order in orders for line in range(len(order.skus))]),
             "sku": goods.sku[skus],
             "product": goods.product[goods.sku_product[skus]],
             "amount": np.array([amount for order in orders for amount in order.amounts]),
         }
-        self._write("sales_lines", _LINES, lines, file)
-
-    def _write(self, table: str, query: str, columns: dict[str, np.ndarray], file: str) -> None:
-        self._con.register("made", columns)
-        write(self._con.sql(query), self._shop.warehouse / table / file)
-        self._con.unregister("made")
+        yield "sales_lines", _LINES, lines
 
 
 def _day(order: Purchase) -> str:

@@ -84,6 +84,11 @@ class BackInStock(Trigger):
             return one_stream(counts)
         return one_stream(counts, self._waiting(tables, people, back, union_all(*wants).cte("wants"), bounds))
 
+    def probe(self, tables: Tables, window: Window) -> Select[Any]:
+        """Return a sku that came back in the window."""
+        since, last = before(window.start, self.settled), before(window.end, self.settled)
+        return select(self._back(tables, (before(since, self.request_life), since, last)).c.sku).limit(1)
+
     def entries(self, shop: Shop, window: Window) -> Iterator[Entry]:
         """Yield one entry per restock and customer, for the request if there is one."""
         since, last = before(window.start, self.settled), before(window.end, self.settled)

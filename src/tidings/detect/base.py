@@ -44,6 +44,13 @@ class Trigger(BaseModel, ABC):
         ``window.end`` is passed. No row later than ``window.end`` is ever looked at.
         """
 
+    def probe(self, tables: Tables, window: Window) -> Select[Any] | None:
+        """Return a small question whose empty answer proves that ``found`` is empty; None when there is no such.
+
+        It spares the large one in the many windows in which no price fell and nothing came back.
+        """
+        return None
+
     @abstractmethod
     def entries(self, shop: Shop, window: Window) -> Iterator[Entry]:
         """Yield the entries of ``found``, grouped while streaming; keys are unique within the run."""

@@ -94,6 +94,11 @@ class PriceDrop(Trigger):
         )
         return one_stream(book, self._interested(tables, people, fallen, (since, window.end)))
 
+    def probe(self, tables: Tables, window: Window) -> Select[Any]:
+        """Return a sku whose price fell in the window."""
+        fallen = self._fallen(tables, before(window.start, self.persists), before(window.end, self.persists))
+        return select(fallen.c.sku).limit(1)
+
     def entries(self, shop: Shop, window: Window) -> Iterator[Entry]:
         """Yield one entry per customer, sku and drop."""
         since, last = before(window.start, self.persists), before(window.end, self.persists)

@@ -66,7 +66,8 @@ class Facts:
 def gather(opened: Opened, due: Sequence[Due], now: datetime) -> Facts:
     """Ask about the people of a batch: one query per table, whatever the batch's size."""
     ids = {one.customer_id for one in due}
-    known = people.customers(opened.shop, ids)
+    under = people.known_by(opened.shop, ids)
+    known = people.customers(opened.shop, ids, known=under)
     addresses = _addresses(opened, due, known)
     subjects = {f"a:{one.hash}" for one in addresses.values() if isinstance(one, Address)}
     subjects |= {f"p:{one}" for person in ids for one in ids_of(person, known)}
@@ -81,9 +82,9 @@ def gather(opened: Opened, due: Sequence[Due], now: datetime) -> Facts:
         now,
         known,
         addresses,
-        _of_person((*people.consents(opened.shop, ids), *said_to_us), known),
+        _of_person((*people.consents(opened.shop, ids, known=under), *said_to_us), known),
         suppressed,
-        _of_person(people.orders_since(opened.shop, ids, since, until=now), known),
+        _of_person(people.orders_since(opened.shop, ids, since, until=now, known=under), known),
         brakes=held,
         forgotten=forgotten,
     )

@@ -84,7 +84,10 @@ def run(
 
 
 def detect_entries(opened: Opened, campaign: Campaign, window: Window) -> Iterator[Entry]:
-    """Yield who qualifies in the window, straight from the warehouse."""
+    """Yield who qualifies in the window, straight from the warehouse; a small question first, where one can tell."""
+    probe = campaign.detect.probe(opened.shop.tables, window)
+    if probe is not None and not any(True for _ in opened.shop.stream(probe)):
+        return iter(())
     return campaign.detect.entries(opened.shop, window)
 
 
@@ -111,10 +114,10 @@ def approve(opened: Opened, campaign_id: str) -> int | None:
 def _fresh_until(opened: Opened, campaign: Campaign, wanted: datetime) -> tuple[datetime, str | None]:
     """Return how far the campaign's sources have loaded, and the first one that is too old, if any."""
     names = sources(opened, campaign)
-    old = freshness.stale(opened.shop, opened.project.mapping, names, wanted)
+    marks = freshness.watermarks(opened.shop, opened.project.mapping, names, as_of=wanted)
+    old = freshness.too_old(opened.project.mapping, marks, wanted)
     if old:
         return wanted, min(old)
-    marks = freshness.watermarks(opened.shop, opened.project.mapping, names, as_of=wanted)
     return min((at for at in marks.values() if at is not None), default=wanted), None
 
 

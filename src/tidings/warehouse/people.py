@@ -42,14 +42,14 @@ class PlacedOrder:
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class Known:
     """Which canonical person every id belongs to, and every id of a person."""
 
     canonical: dict[str, str]
     ids: dict[str, set[str]]
 
 
-def customers(shop: Shop, ids: Iterable[str]) -> dict[str, Customer]:
+def customers(shop: Shop, ids: Iterable[str], *, known: Known | None = None) -> dict[str, Customer]:
     """Return the customers by id, each with its other ids; an id the shop does not know is left out.
 
     A former id answers with the person it was merged into, so ``found[asked].id`` is always canonical; the
@@ -58,7 +58,7 @@ def customers(shop: Shop, ids: Iterable[str]) -> dict[str, Customer]:
     asked = sorted(set(ids))
     if not shop.tables.has("customers"):
         return {}
-    known = _known(shop, asked)
+    known = known or known_by(shop, asked)
     table = shop.tables["customers"]
     given = [name for name in (*_FIELDS, *_ATTRIBUTES) if shop.tables.has("customers", name)]
     columns = [table.c.customer_id, *(table.c[name] for name in given)]
@@ -69,7 +69,7 @@ def customers(shop: Shop, ids: Iterable[str]) -> dict[str, Customer]:
     return found | {one: found[known.canonical[one]] for one in asked if known.canonical[one] in found}
 
 
-def _customer(row: Row[Any], given: Sequence[str], known: _Known) -> Customer:
+def _customer(row: Row[Any], given: Sequence[str], known: Known) -> Customer:
     values = {name: getattr(row, name) for name in given}
     attributes = {
         name: str(values[name]).lower() if isinstance(values[name], bool) else str(values[name])
@@ -86,15 +86,15 @@ def _customer(row: Row[Any], given: Sequence[str], known: _Known) -> Customer:
 
 def canonical_ids(shop: Shop, ids: Iterable[str]) -> dict[str, str]:
     """Return the canonical id of every id of the people behind these; an id that nobody merged is its own."""
-    known = _known(shop, sorted(set(ids)))
+    known = known_by(shop, ids)
     return known.canonical | _owners(known)
 
 
-def consents(shop: Shop, ids: Iterable[str]) -> list[Consent]:
+def consents(shop: Shop, ids: Iterable[str], *, known: Known | None = None) -> list[Consent]:
     """Return every statement of these customers, under any of their ids, oldest first; ids are canonical."""
     if not shop.tables.has("consents"):
         return []
-    known = _known(shop, sorted(set(ids)))
+    known = known or known_by(shop, ids)
     owners = _owners(known)
     table = shop.tables["consents"]
     worded = shop.tables.has("consents", "wording")
@@ -107,14 +107,12 @@ def consents(shop: Shop, ids: Iterable[str]) -> list[Consent]:
                 granted = row.status == "granted"
                 who = owners[row.customer_id]
                 wording = row.wording if worded else None
-                found.append(
-                    Consent(who, Channel(row.channel), row.purpose, granted, row.occurred_at, wording=wording)
-                )
+                found.append(Consent(who, Channel(row.channel), row.purpose, granted, row.occurred_at, wording=wording))
     return sorted(found, key=lambda one: (one.at, one.customer_id, one.channel, one.purpose, not one.granted))
 
 
 def orders_since(
-    shop: Shop, ids: Iterable[str], since: datetime, *, until: datetime | None = None
+    shop: Shop, ids: Iterable[str], since: datetime, *, until: datetime | None = None, known: Known | None = None
 ) -> list[PlacedOrder]:
     """Return what these customers ordered at or after ``since`` (up to ``until``, inclusive), oldest first.
 
@@ -124,7 +122,7 @@ def orders_since(
     if not shop.tables.has("orders"):
         return []
     asked = sorted(set(ids))
-    known = _known(shop, asked)
+    known = known or known_by(shop, asked)
     owners, addresses = _owners(known), _addresses(shop, known)
     found: dict[tuple[str, str], PlacedOrder] = {}
     by_id = shop.tables.has("orders", "customer_id")
@@ -155,7 +153,7 @@ def _order(row: Row[Any], who: str) -> PlacedOrder:
     return PlacedOrder(row.order_id, who, row.ordered_at, row.total, row.currency, row.cart_id, row.status)
 
 
-def _addresses(shop: Shop, known: _Known) -> dict[str, set[str]]:
+def _addresses(shop: Shop, known: Known) -> dict[str, set[str]]:
     """Return who has each e-mail address, of the people in ``known``."""
     found: dict[str, set[str]] = defaultdict(set)
     if not (shop.tables.has("customers", "email") and shop.tables.has("orders", "email")):
@@ -175,15 +173,19 @@ def _plain(email: str) -> str:
     return email.strip(" ").lower()
 
 
-def _owners(known: _Known) -> dict[str, str]:
+def _owners(known: Known) -> dict[str, str]:
     return {one: canonical for canonical, ids in known.ids.items() for one in ids}
 
 
-def _known(shop: Shop, asked: Sequence[str]) -> _Known:
-    """Follow former ids to the person they were merged into, then gather every id of each person."""
+def known_by(shop: Shop, ids: Iterable[str]) -> Known:
+    """Follow former ids to the person they were merged into, then gather every id of each person.
+
+    Whoever asks several things about the same people asks this once and hands it on.
+    """
+    asked = sorted(set(ids))
     canonical = {one: one for one in asked}
     if not shop.tables.has("identities"):
-        return _Known(canonical, {one: {one} for one in asked})
+        return Known(canonical, {one: {one} for one in asked})
     for _ in range(_MOST_MERGES):
         merged = _merged(shop, canonical.values())
         if not merged:
@@ -202,7 +204,7 @@ def _known(shop: Shop, asked: Sequence[str]) -> _Known:
     ids: dict[str, set[str]] = {one: {one} for one in canonical.values()}
     for alias, person in owner.items():
         ids[person].add(alias)
-    return _Known(canonical, ids)
+    return Known(canonical, ids)
 
 
 def _former(shop: Shop, ids: Iterable[str]) -> set[str]:
