@@ -216,7 +216,7 @@ def test_plan_then_explain_tells_each_gate(shop: Path, tidings: Tidings) -> None
     assert "    no   consent        none found" in lines
     assert "    -    quiet hours    not reached" in lines
     assert "    No address for this channel" in lines
-    assert lines[-1].startswith("1 entry. Times are Europe/Helsinki's")
+    assert lines[-1].startswith("1 entry. Times are those of Europe/Helsinki")
 
 
 def test_explain_of_a_stranger_says_so(tidings: Tidings) -> None:

@@ -12,6 +12,9 @@ from tidings.cli.printing import facts, line, moment, number, status, table, wor
 if TYPE_CHECKING:
     from tidings.jobs.explain import EntryTold
     from tidings.jobs.plan import PlanCounts
+    from tidings.jobs.standing import Standing
+
+_CHANNELS = {"email": "e-mail", "sms": "SMS"}
 
 
 def register(app: typer.Typer) -> None:
@@ -120,25 +123,41 @@ def explain(
         return
     for entry in told.entries:
         _entry(entry, told.zone)
+    for other in told.others:
+        _other(other)
     if not told.known:
         line(f"{customer} is not in the customer table.")
     if not told.entries:
         line(f"No campaign has found {customer}.")
     else:
         entries = "1 entry" if len(told.entries) == 1 else f"{len(told.entries)} entries"
-        line(f"{entries}. Times are {told.zone}'s ({told.zone_source}).")
+        line(f"{entries}. Times are those of {told.zone} ({told.zone_source}).")
+
+
+def _other(other: Standing) -> None:
+    line(f"{other.title}{'' if other.mode == 'live' else f' ({other.mode})'}", bold=True)
+    line("  ", status(other.condition.answer, 5), f"{other.condition.name:<15}", other.condition.fact)
+    for one in other.channels:
+        line(f"  {_CHANNELS.get(one.channel, one.channel)}, were the condition met now:", dim=True)
+        for gate in one.gates:
+            line("    ", status(gate.answer, 5), f"{gate.name:<15}", gate.fact)
 
 
 def _entry(entry: EntryTold, zone: str) -> None:
     arm = entry.arm.replace("_", " ") + (f", {entry.variant}" if entry.variant else "")
     line(entry.title, bold=True)
-    line(
-        f"  entered {moment(entry.entered_at, zone)}; {arm}{'; dry run' if entry.space == 'dry_run' else ''}", dim=True
-    )
+    again = f"; again from {moment(entry.again_at, zone)}" if entry.again_at else ""
+    dry = "; dry run" if entry.space == "dry_run" else ""
+    line(f"  entered {moment(entry.entered_at, zone)}; {arm}{dry}{again}", dim=True)
     for message in entry.messages:
         why = f": {message.reason}" if message.reason else ""
-        channel = {"email": "e-mail", "sms": "SMS"}.get(message.channel, message.channel)
-        line(f"  {message.step} ({channel})  due {moment(message.send_at, zone)}  {message.status}{why}")
+        channel = _CHANNELS.get(message.channel, message.channel)
+        # What was held out would have left at that moment.
+        left = f" {moment(message.sending_at, zone)}" if message.sending_at else ""
+        stands = f"{message.status.replace('_', ' ')}{left}{why}"
+        line(f"  {message.step} ({channel})  due {moment(message.send_at, zone)}  {stands}")
+        if message.sending_at:
+            line(f"    message {message.id}", dim=True)
         if message.sentence and not message.gates:
             line(f"    {message.sentence}", dim=True)
         for gate in message.gates:

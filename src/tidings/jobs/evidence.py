@@ -133,7 +133,7 @@ def audience(opened: Opened, space: Space) -> dict[Channel, str]:
         return dict.fromkeys(Channel, "dry run")
     if opened.settings.production:
         return dict.fromkeys(Channel, "production")
-    return {one: "listed" if opened.reaches_strangers(one) else "nobody is reached" for one in Channel}
+    return {one: "listed" if opened.reaches_strangers(one) else "nobody real is reached" for one in Channel}
 
 
 def refs(said: Mapping[str, Any]) -> list[str]:

@@ -8,9 +8,12 @@ from datetime import UTC, datetime
 
 from tidings.definitions import Campaign
 from tidings.jobs import campaigns as words
+from tidings.jobs import recorded
 from tidings.jobs.facts import Facts, deepened, gather
 from tidings.jobs.gates import due_facts
 from tidings.jobs.opening import Opened
+from tidings.jobs.standing import Standing, standings
+from tidings.ledger import receipts
 from tidings.ledger.dispatching import Due, Previous
 from tidings.ledger.stories import EntryStory, MessageStory, history
 from tidings.model.message import SENTENCES, SkipReason, Space, Status
@@ -48,11 +51,13 @@ _GATE_OF = {
 
 @dataclass(frozen=True, slots=True)
 class MessageTold:
-    """One message: when it was due, where it stands and why, its gates, and what the recipient did."""
+    """One message: when it was due and left, where it stands and why, its gates, and what the recipient did."""
 
+    id: str
     step: str
     channel: str
     send_at: datetime
+    sending_at: datetime | None
     status: str
     reason: str | None
     sentence: str | None
@@ -62,7 +67,7 @@ class MessageTold:
 
 @dataclass(frozen=True, slots=True)
 class EntryTold:
-    """One occasion, with its arm."""
+    """One occasion, with its arm. ``again_at`` is when the same campaign may find the customer once more."""
 
     campaign: str
     title: str
@@ -70,18 +75,23 @@ class EntryTold:
     entered_at: datetime
     arm: str
     variant: str
+    again_at: datetime | None
     messages: tuple[MessageTold, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """Everything about one person, newest first, in the zone whose clock decides for them."""
+    """Everything about one person, newest first, in the zone whose clock decides for them.
+
+    ``others`` are the campaigns that have no entry of theirs.
+    """
 
     customer_id: str
     known: bool
     zone: str
     zone_source: str
     entries: tuple[EntryTold, ...]
+    others: tuple[Standing, ...] = ()
 
 
 def run(opened: Opened, customer_id: str, *, now: datetime | None = None) -> Told:
@@ -91,17 +101,24 @@ def run(opened: Opened, customer_id: str, *, now: datetime | None = None) -> Tol
     ids = {customer_id} if customer is None else {customer_id, customer.id, *customer.aliases}
     with opened.ledger.reading() as conn:
         stories = history(conn, ids)
+        left = receipts.evidence_of(conn, [one.id for story in stories for one in story.messages])
     by_id = {campaign.id: campaign for campaign in opened.project.campaigns.values()}
     facts = _facts(opened, stories, by_id, now) if customer is not None else None
     brand = opened.settings.brand
     zones = candidate_zones(customer, brand.zone, brand.country) if customer is not None else None
-    told = [_entry(opened, story, stories, by_id, facts) for story in reversed(stories)]
+    zone = zones.zones[0] if zones is not None and zones.zones else brand.zone
+    told = [_entry(opened, story, stories, by_id, facts, (left, zone)) for story in reversed(stories)]
+    others: tuple[Standing, ...] = ()
+    if customer is not None:
+        caps = {one.value: _cap_state(opened, one, stories, now) for one in Channel}
+        others = standings(opened, customer, {one.campaign for one in stories}, caps, now=now, zone=zone)
     return Told(
         customer_id,
         customer is not None,
-        zones.zones[0] if zones is not None and zones.zones else brand.zone,
+        zone,
         str(zones.source) if zones is not None else "the shop's, as the customer is not known",
         tuple(told),
+        others,
     )
 
 
@@ -142,18 +159,23 @@ def _entry(
     stories: Sequence[EntryStory],
     by_id: Mapping[str, Campaign],
     facts: Facts | None,
+    recorded_in: tuple[Mapping[str, str], str],
 ) -> EntryTold:
     campaign = by_id.get(story.campaign)
     messages = []
     for message in story.messages:
         reason = message.reason or (message.defer_reason if message.status in _WAITING else None)
         known = SkipReason(reason) if reason in list(SkipReason) else None
-        answers = _gates(opened, story, message, stories, campaign, facts)
+        answers = recorded.gates(message, recorded_in[0].get(message.id), recorded_in[1])
+        if message.status in _WAITING or not answers:
+            answers = _gates(opened, story, message, stories, campaign, facts)
         messages.append(
             MessageTold(
+                message.id,
                 message.step,
                 message.channel,
                 message.send_at,
+                message.sending_at,
                 message.status.value,
                 reason,
                 SENTENCES.get(known) if known is not None else None,
@@ -162,8 +184,9 @@ def _entry(
             )
         )
     title = campaign.title if campaign is not None else story.campaign
+    again = None if campaign is None else story.entry.entered_at + campaign.cooldown
     return EntryTold(
-        story.campaign, title, story.space, story.entry.entered_at, story.arm, story.variant, tuple(messages)
+        story.campaign, title, story.space, story.entry.entered_at, story.arm, story.variant, again, tuple(messages)
     )
 
 
@@ -182,7 +205,7 @@ def _gates(
     if facts is None or customer is None or not isinstance(address, Address):
         return ()
     asked = due_facts(opened, _due(story, message), campaign, customer, address, facts, Space(story.space))
-    return gates(replace(asked, caps=_cap_state(opened, message, stories, facts.now)))
+    return gates(replace(asked, caps=_cap_state(opened, Channel(message.channel), stories, facts.now)))
 
 
 def _remembered(message: MessageStory) -> tuple[Gate, ...]:
@@ -200,8 +223,8 @@ def _remembered(message: MessageStory) -> tuple[Gate, ...]:
     return (*passed, Gate(shut, "no", SENTENCES[reason]), *behind)
 
 
-def _cap_state(opened: Opened, message: MessageStory, stories: Sequence[EntryStory], now: datetime) -> CapState | None:
-    """Return how full the fullest cap of this channel is, counting this person's messages over all campaigns."""
+def _cap_state(opened: Opened, channel: Channel, stories: Sequence[EntryStory], now: datetime) -> CapState | None:
+    """Return how full the fullest cap of a channel is, counting this person's messages over all campaigns."""
     used = [
         (Channel(one.channel), one.sending_at)
         for story in stories
@@ -210,8 +233,8 @@ def _cap_state(opened: Opened, message: MessageStory, stories: Sequence[EntrySto
     ]
     states = []
     for cap in words.caps(opened.settings):
-        if cap.covers(Channel(message.channel)):
-            times = [at for channel, at in used if cap.covers(channel)]
+        if cap.covers(channel):
+            times = [at for theirs, at in used if cap.covers(theirs)]
             counting = sum(1 for at in times if at > now - cap.per)
             states.append(CapState(counting, cap.at_most, free_at(cap, times, now)))
     return max(states, key=lambda one: (one.free_at is not None, one.used / one.at_most), default=None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, Literal
 
@@ -113,7 +113,7 @@ def receipt_checks(witnesses: Witnesses, row: Row[Any]) -> tuple[Check, ...]:
         what = "there is none" if row.urls is None or row.evidence is None else "it cannot be read any more"
         return (Check("receipt", "no", what),)
     made = _made(witnesses, said)
-    checks = [Check("receipt", "yes", f"written {moment(row.sending_at)}"), made]
+    checks = [Check("receipt", "yes", f"written {_when(row.sending_at)}"), made]
     checks += [_entry(witnesses, row, said), _address(row, said), _allowed(said, row)]
     if not witnesses.people:
         return tuple(checks)
@@ -155,7 +155,7 @@ def _entry(witnesses: Witnesses, row: Row[Any], said: Mapping[str, Any]) -> Chec
         return Check("occasion", "-", "the person was forgotten")
     if witnesses.digests.entry(entry) != said.get("entry") or variant != said.get("variant", ""):
         return Check("occasion", "no", "what the customer did is not what is kept of it now")
-    return Check("occasion", "yes", f"what the customer did on {moment(entry.anchor_at)}")
+    return Check("occasion", "yes", f"what the customer did on {_when(entry.anchor_at)}")
 
 
 def _address(row: Row[Any], said: Mapping[str, Any]) -> Check:
@@ -201,11 +201,17 @@ def _consent(witnesses: Witnesses, row: Row[Any], said: Mapping[str, Any]) -> Ch
         for one in statements
         if one.granted and moment(one.at) == proof["at"] and one.source == proof["from"] and one.wording == wording
     ]
-    told = f"{proof['purpose']} by {_channel(channel)}, {proof['basis']}, {proof['at']} in the {proof['from']}"
+    given, basis = _when(datetime.fromisoformat(proof["at"])), proof["basis"].replace("_", " ")
+    told = f"{proof['purpose']} by {_channel(channel)}, {basis}, given {given}, in the {proof['from']}"
     if not same:
         return Check("consent", "no", f"{told}: there is no such row any more")
     later = max((one.at for one in statements if not one.granted and moment(one.at) > proof["at"]), default=None)
-    return Check("consent", "yes", told + (f"; withdrawn {moment(later)}" if later else ""))
+    return Check("consent", "yes", told + (f"; withdrawn {_when(later)}" if later else ""))
+
+
+def _when(at: datetime) -> str:
+    utc = at.astimezone(UTC)
+    return f"{utc.day} {utc:%b %Y %H:%M} UTC"
 
 
 def _channel(channel: Channel) -> str:

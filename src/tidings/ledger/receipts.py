@@ -135,6 +135,13 @@ def receipt(conn: Connection, message_id: str) -> Row[Any] | None:
     return kept
 
 
+def evidence_of(conn: Connection, message_ids: Sequence[str]) -> dict[str, str]:
+    """Return the evidence of those of the messages that have some, by id."""
+    wanted = bulk.ids(conn, message_ids)
+    rows = conn.execute(select(r.message_id, r.evidence).join(wanted, wanted.c.id == r.message_id))
+    return {row.message_id: row.evidence for row in rows if row.evidence}
+
+
 def head(conn: Connection) -> Link | None:
     """Return the last link of the chain; None before anything was sealed."""
     return _link(conn.execute(select(receipt_chain).order_by(k.day.desc(), k.position.desc()).limit(1)).one_or_none())
