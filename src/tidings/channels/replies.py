@@ -90,7 +90,7 @@ def _readings(text: str, words: Words) -> Iterable[str]:
 def _own_words(text: str, signatures: tuple[str, ...]) -> str:
     lines: list[str] = []
     for line in text.strip().splitlines():
-        if lines and (line.strip().startswith("--") or folded(line).startswith(signatures)):
+        if any(map(folded, lines)) and (line.strip().startswith("--") or folded(line).startswith(signatures)):
             break
         lines.append(line)
     return " ".join(lines)
