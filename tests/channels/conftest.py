@@ -141,6 +141,12 @@ def contract(request: pytest.FixtureRequest) -> Contract:
 
 
 @pytest.fixture
+def contracts() -> dict[str, Contract]:
+    """The providers by name."""
+    return {one.name: one for one in CONTRACTS}
+
+
+@pytest.fixture
 def http() -> SimpleNamespace:
     """The scriptable server and its answers."""
     return SimpleNamespace(

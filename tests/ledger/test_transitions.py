@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from itertools import product
 from typing import Any
 
 import pytest
 from ledger_builders import DAY, MINUTE, NOON, entry_row, message_row
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 
-from tidings.ledger import dispatching, engagements, planning, restoring
+from tidings.ledger import dispatching, engagements, planning, restoring, schema
 from tidings.ledger.dispatching import Intent, Outcome
 from tidings.ledger.restoring import Stretch
 from tidings.ledger.schema import contact_slots, entries, messages, receipts
@@ -20,34 +21,44 @@ from tidings.model.engagement import Engagement, EngagementKind
 from tidings.model.message import Status
 
 AHEAD = timedelta(seconds=30)
-
-
-def intents(held_out: bool) -> list[Intent]:
-    return [Intent("m", "ann", "h", "email", held_out=held_out)]
+# Every place a message can be in: its status, whether it was offered again, whether its lease ran out.
+STANDINGS = {
+    f"m{number:02d}": standing
+    for number, standing in enumerate(product(Status, (False, True), (False, True)))
+}  # fmt: skip
 
 
 def begin(held_out: bool) -> Callable[[Connection, str], object]:
+    intents = [Intent(one, "ann", "h", "email", held_out=held_out) for one in STANDINGS]
     return lambda conn, token: dispatching.begin_sending(
-        conn, space="live", token=token, intents=intents(held_out), caps=(), now=NOON, ahead=AHEAD
+        conn, space="live", token=token, intents=intents, caps=(), now=NOON, ahead=AHEAD
     )
 
 
 def outcome(kind: Any) -> Callable[[Connection, str], object]:
-    return lambda conn, token: dispatching.record_outcomes(conn, [Outcome("m", token, kind)], NOON)
+    return lambda conn, token: dispatching.record_outcomes(conn, [Outcome(one, token, kind) for one in STANDINGS], NOON)
 
 
 def end(status: Status) -> Callable[[Connection, str], object]:
-    return lambda conn, token: dispatching.end(conn, token, [("m", status, "why", None)], NOON)
+    return lambda conn, token: dispatching.end(conn, token, [(one, status, "why", None) for one in STANDINGS], NOON)
+
+
+def webhook(conn: Connection, _: str) -> object:
+    told = [Engagement(f"ev-{one}", one, EngagementKind.DELIVERED, NOON) for one in STANDINGS]
+    return engagements.take(conn, told, NOON)
 
 
 # name of the statement -> (names of the transitions it may make, the statement given a token)
 STATEMENTS: dict[str, tuple[set[str], Callable[[Connection, str], object]]] = {
     "claim": (
         {"claim"},
-        lambda conn, _: dispatching.claim(conn, space="live", shard=0, now=NOON, limit=9, lease=5 * MINUTE),
+        lambda conn, _: dispatching.claim(conn, space="live", shard=0, now=NOON, limit=99, lease=5 * MINUTE),
     ),
-    "let_go": ({"let_go"}, lambda conn, token: dispatching.let_go(conn, token, ["m"])),
-    "defer": ({"defer"}, lambda conn, token: dispatching.defer(conn, token, [("m", NOON + DAY, "quiet")])),
+    "let_go": ({"let_go"}, lambda conn, token: dispatching.let_go(conn, token, list(STANDINGS))),
+    "defer": (
+        {"defer"},
+        lambda conn, token: dispatching.defer(conn, token, [(one, NOON + DAY, "quiet") for one in STANDINGS]),
+    ),
     "end as skipped": ({"end"}, end(Status.SKIPPED)),
     "end as cancelled": ({"end"}, end(Status.CANCELLED)),
     "end as expired": ({"end"}, end(Status.EXPIRED)),
@@ -57,12 +68,10 @@ STATEMENTS: dict[str, tuple[set[str], Callable[[Connection, str], object]]] = {
     "sent": ({"record sent", "proof"}, outcome("sent")),
     "retry": ({"record retry"}, outcome("retry")),
     "halt": ({"record retry"}, outcome("halt")),
+    "wait": ({"record retry"}, outcome("wait")),
     "failed": ({"record failed"}, outcome("failed")),
     "unknown": ({"record unknown"}, outcome("unknown")),
-    "webhook": (
-        {"proof"},
-        lambda conn, _: engagements.take(conn, [Engagement("ev", "m", EngagementKind.DELIVERED, NOON)], NOON),
-    ),
+    "webhook": ({"proof"}, webhook),
     "reap": ({"reap"}, lambda conn, _: dispatching.reap(conn, margin=MINUTE)),
     "presume_lost": (
         {"presume_lost"},
@@ -78,47 +87,53 @@ STATEMENTS: dict[str, tuple[set[str], Callable[[Connection, str], object]]] = {
         lambda conn, _: dispatching.cancel_for(conn, customers=["ann"], now=NOON),
     ),
 }
-# What only a message that was offered again has: the time of its first attempt.
-STANDINGS = [(status, doubted) for status in Status for doubted in (False, True)]
 
 
 @pytest.fixture
 def put(ledger: Ledger) -> Iterator[Callable[..., None]]:
-    """Put the one message into a status, under the token t, with a lease that holds or ran out."""
+    """Put one message into every place there is, under the token t."""
     with ledger.writing() as conn:
-        planning.record(
-            conn, [entry_row(messages=(message_row(id="m", send_at=NOON - DAY, expires_at=NOON + DAY),))],
-            space="live", campaign="cart", run_id="run", now=NOON,
-        )  # fmt: skip
+        rows = [
+            entry_row(one, messages=(message_row(id=one, send_at=NOON - DAY, expires_at=NOON + DAY),))
+            for one in STANDINGS
+        ]
+        planning.record(conn, rows, space="live", campaign="cart", run_id="run", now=NOON)
 
-    def write(status: Status, *, doubted: bool, overdue: bool = False, attempt: int = 1) -> None:
-        under_way = status in (Status.CLAIMED, Status.SENDING)
-        left = doubted or status in (Status.SENDING, Status.UNKNOWN, Status.SENT, Status.PRESUMED_LOST)
+    def write(**same: Any) -> None:
+        m = messages.c
         with ledger.writing() as conn:
-            conn.execute(delete(contact_slots))
-            conn.execute(delete(receipts))
-            until = clock(conn) + (-DAY if overdue else DAY)
-            conn.execute(
-                update(messages).values(
-                    status=status,
-                    attempt=attempt,
-                    token="t" if under_way else None,
-                    send_at=NOON - DAY,
-                    lease_until=until if under_way else None,
-                    sending_at=NOON - DAY if left else None,
-                )
-            )
+            for table in (contact_slots, receipts, schema.engagements):
+                conn.execute(delete(table))
+            at = clock(conn)
+            rows = []
+            for one, (status, doubted, overdue) in STANDINGS.items():
+                under_way = status in (Status.CLAIMED, Status.SENDING)
+                left = doubted or status in (Status.SENDING, Status.UNKNOWN, Status.SENT, Status.PRESUMED_LOST)
+                placed: dict[str, Any] = {
+                    "status": status, "attempt": 1, "token": "t" if under_way else None, "send_at": NOON - DAY,
+                    "lease_until": at + (-DAY if overdue else DAY) if under_way else None,
+                    "sending_at": NOON - DAY if left else None, **same,
+                }  # fmt: skip
+                rows.append({"which": one, **placed})
+            moved = {name: bindparam(name) for name in rows[0] if name != "which"}
+            conn.execute(update(messages).where(m.id == bindparam("which")).values(**moved), rows)
 
     yield write
     with ledger.writing() as conn:
-        for table in (contact_slots, receipts, messages, entries):
+        for table in (contact_slots, receipts, schema.engagements, messages, entries):
             conn.execute(delete(table))
 
 
-def changed(ledger: Ledger, statement: Callable[[Connection, str], object], token: str) -> Status:
+def changes(
+    ledger: Ledger, statement: Callable[[Connection, str], object], token: str
+) -> Iterator[tuple[Status, Status, bool]]:
+    """Run a statement on all of them; yield (before, after, whether it was offered again) of what changed."""
     with ledger.writing() as conn:
         statement(conn, token)
-        return Status(conn.scalar(select(messages.c.status)) or "")
+        after = {row.id: row.status for row in conn.execute(select(messages.c.id, messages.c.status))}
+    for one, (before, doubted, _) in STANDINGS.items():
+        if after[one] != before:
+            yield before, Status(after[one]), doubted
 
 
 def allowing(names: set[str], before: Status, after: Status, *, doubted: bool) -> list[Transition]:
@@ -134,19 +149,15 @@ def test_a_statement_makes_the_changes_of_the_table_and_no_other(
     ledger: Ledger, put: Callable[..., None], name: str
 ) -> None:
     names, statement = STATEMENTS[name]
-    made: set[tuple[Status, Status]] = set()
+    made = 0
 
-    for status, doubted in STANDINGS:
-        for token in ("t", "stranger"):
-            for overdue in (False, True):
-                put(status, doubted=doubted, overdue=overdue)
-                after = changed(ledger, statement, token)
-                if after == status:
-                    continue
-                made.add((status, after))
-                found = allowing(names, status, after, doubted=doubted)
-                assert found, f"{name} made {status} -> {after} (doubted: {doubted}), which the table does not know"
-                assert token == "t" or not all(one.fenced for one in found), f"{name} obeyed a stranger from {status}"
+    for token in ("t", "stranger"):
+        put()
+        for before, after, doubted in changes(ledger, statement, token):
+            made += 1
+            found = allowing(names, before, after, doubted=doubted)
+            assert found, f"{name} made {before} -> {after} (doubted: {doubted}), which the table does not know"
+            assert token == "t" or not all(one.fenced for one in found), f"{name} obeyed a stranger from {before}"
 
     assert made, f"{name} never changed anything"
 
@@ -155,40 +166,38 @@ def test_every_change_of_the_table_is_made_by_some_statement(ledger: Ledger, put
     missing = set(TRANSITIONS)
 
     for names, statement in STATEMENTS.values():
-        for status, doubted in STANDINGS:
-            for overdue in (False, True):
-                put(status, doubted=doubted, overdue=overdue)
-                after = changed(ledger, statement, "t")
-                missing -= {
-                    one for one in allowing(names, status, after, doubted=doubted) if doubted or not one.doubted
-                }
+        put()
+        for before, after, doubted in changes(ledger, statement, "t"):
+            missing -= set(allowing(names, before, after, doubted=doubted))
 
     assert missing == set()
 
 
+@pytest.mark.parametrize(
+    ("campaigns", "attempt", "expires_at", "offered"),
+    [
+        (("cart",), 1, NOON + DAY, True), (("other",), 1, NOON + DAY, False), ((), 1, NOON + DAY, False),
+        (("cart",), MOST_ATTEMPTS, NOON + DAY, False), (("cart",), 1, NOON, False),
+    ],
+    ids=["at least once", "another campaign", "none", "twice already", "expired"],
+)  # fmt: skip
 def test_what_is_unknown_is_offered_again_once_and_only_where_at_least_once_is_said(
-    ledger: Ledger, put: Callable[..., None]
+    ledger: Ledger, put: Callable[..., None], campaigns: tuple[str, ...], attempt: int, expires_at: Any, offered: bool
 ) -> None:
-    def offered(*campaigns: str, attempt: int, expired: bool = False) -> Status:
-        put(Status.UNKNOWN, doubted=True, attempt=attempt)
-        now = NOON + 2 * DAY if expired else NOON
-        with ledger.writing() as conn:
-            dispatching.offer_again(conn, campaigns=campaigns, before=NOON, now=now)
-            return Status(conn.scalar(select(messages.c.status)) or "")
+    put(attempt=attempt, expires_at=expires_at)
 
-    assert offered("cart", attempt=1) is Status.PLANNED
-    assert offered("other", attempt=1) is Status.UNKNOWN
-    assert offered(attempt=1) is Status.UNKNOWN
-    assert offered("cart", attempt=MOST_ATTEMPTS) is Status.UNKNOWN
-    assert offered("cart", attempt=1, expired=True) is Status.UNKNOWN
+    with ledger.writing() as conn:
+        again = dispatching.offer_again(conn, campaigns=campaigns, before=NOON, now=NOON)
+
+    assert again == (4 if offered else 0)
 
 
 def test_late_proof_keeps_what_was_offered_again_from_leaving_twice(ledger: Ledger, put: Callable[..., None]) -> None:
-    put(Status.UNKNOWN, doubted=True)
+    put(status=Status.UNKNOWN, sending_at=NOON - DAY)
     with ledger.writing() as conn:
         dispatching.offer_again(conn, campaigns=["cart"], before=NOON, now=NOON)
-        engagements.take(conn, [Engagement("ev", "m", EngagementKind.DELIVERED, NOON)], NOON)
-        held = dispatching.claim(conn, space="live", shard=0, now=NOON, limit=9, lease=5 * MINUTE)
+        webhook(conn, "")
+        held = dispatching.claim(conn, space="live", shard=0, now=NOON, limit=99, lease=5 * MINUTE)
 
     assert held.due == ()
 

@@ -128,7 +128,7 @@ class Texts:
         sent = [self.document(one) for one in self._store.messages if one.provider == "twilio"]
         both: Sequence[dict[str, Any]] = [*sent, *self._recipients.inbound]
         # Stable over a reversed list: of one second the later comes first.
-        yield from sorted(reversed(both), key=_at, reverse=True)
+        yield from sorted(both[::-1], key=_at, reverse=True)
 
 
 def _at(document: Mapping[str, Any]) -> datetime:
