@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import orjson
 
+from tidings.content.context import ProductFacts
 from tidings.definitions import Campaign
 from tidings.jobs.compose import Draft
 from tidings.jobs.digests import sent_to, words
@@ -36,6 +37,7 @@ class Evidence:
         self._gates: dict[tuple[str, str, int], dict[str, Any]] = {}
         self._texts: dict[tuple[str, str, int], str] = {}
         self._made: dict[tuple[str, int], str] = {}
+        self._shown: dict[int, str] = {}
 
     def of(self, due: Due, campaign: Campaign, customer: Customer, to: Address, *, written: Draft, hours: Open) -> str:
         """Return the evidence of one message as canonical JSON; the step to ``sending`` puts the caps in front."""
@@ -44,12 +46,11 @@ class Evidence:
             f'{{"consent":{consent},"entry":"{self._digests.entry(due.entry)}",{self._about(due, campaign, hours)},'
             f'{self._made_of(campaign, written)},"now":"{self._now}"'
         ]
-        offer, products = written.offer, self._versions.product
+        offer = written.offer
         if not due.held_out:
-            shown = [products(offer.products[sku]) for sku in sorted(offer.products)]
-            whole.append(f',"shown":{_listed(shown)}')
+            whole.append(f',"shown":{_listed([self._product(offer.products[sku]) for sku in sorted(offer.products)])}')
             if offer.suggested:
-                whole.append(f',"suggested":{_listed([products(one) for one in offer.suggested])}')
+                whole.append(f',"suggested":{_listed([self._versions.product(one) for one in offer.suggested])}')
         whole.append(f',"to":"{sent_to(due.id, to.hash)}","v":{FORM}')
         if due.variant:
             whole.append(f',"variant":{orjson.dumps(due.variant).decode()}')
@@ -58,6 +59,13 @@ class Evidence:
             whole.append(f',"words":"{words(written.rendered)}"')
         return "".join(whole) + "}"
 
+    def _product(self, one: ProductFacts) -> str:
+        # The batch holds its products, so a product's identity stands for it.
+        known = self._shown.get(id(one))
+        if known is None:
+            known = self._shown[id(one)] = self._versions.product(one)
+        return known
+
     def _consent(self, due: Due, campaign: Campaign) -> str:
         """Return the statement that allowed the message; null where none is needed."""
         step = campaign.step(due.step)
@@ -65,11 +73,14 @@ class Evidence:
             return "null"
         said = self._facts.consents.get(due.customer_id, ())
         found = permission(said, Channel(due.channel), step.purposes, self._facts.now)
-        return "null" if found is None else orjson.dumps(self._proof(found)).decode()
+        return "null" if found is None else orjson.dumps(self._proof(found), option=orjson.OPT_UTC_Z).decode()
 
-    def _proof(self, one: Consent) -> dict[str, str]:
-        said = {"at": moment(one.at), "basis": one.basis, "from": one.source, "purpose": one.purpose}
-        return {**said, "wording": self._versions.wording(one.wording)} if one.wording else said
+    def _proof(self, one: Consent) -> dict[str, Any]:
+        at = one.at if one.at.tzinfo is UTC else one.at.astimezone(UTC)
+        said: dict[str, Any] = {"at": at, "basis": one.basis, "from": one.source, "purpose": one.purpose}
+        if one.wording:
+            said["wording"] = self._versions.wording(one.wording)
+        return said
 
     def _about(self, due: Due, campaign: Campaign, hours: Open) -> str:
         """Return the gates' inputs that stand in no other place."""
