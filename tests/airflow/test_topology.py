@@ -17,7 +17,7 @@ import duckdb
 import pytest
 from airflow_live import AIRFLOW, clean_environment, token
 from conftest import ROOT, environment
-from sqlalchemy import create_engine, text
+from sqlalchemy import MetaData, create_engine, select, text
 
 from tidings.demo.processes import Services, free_port
 from tidings.ledger.store import migrate
@@ -65,7 +65,7 @@ def _tables(folder: Path) -> None:
     left, long_ago = now - timedelta(hours=3), now - timedelta(days=100)
     people = f"(SELECT 'c' || range AS id, range AS n FROM range({PEOPLE}))"
     rows = {
-        "customers": "SELECT id AS customer_id, 'p' || n || '@post.example' AS email, NULL::VARCHAR AS phone, 'Ann' AS "
+        "customers": "SELECT id AS customer_id, 'p' || n || '@post.example' AS email, NULL::VARCHAR AS phone, 'Canaryann' AS "
         f"first_name, 'FI' AS country, 'Europe/Helsinki' AS zone FROM {people}",
         "consents": "SELECT id AS customer_id, 'email' AS channel, 'marketing' AS purpose, 'granted' AS status, "
         f"TIMESTAMPTZ '{long_ago}' AS occurred_at FROM {people}",
@@ -100,8 +100,9 @@ def _project(folder: Path, sandbox: int) -> Path:
 class Stack:
     """A started topology: where its API server, its ledger and its sandbox's record are."""
 
-    def __init__(self, server: str, ledger: str, accepted: Path, logs: Path) -> None:
+    def __init__(self, server: str, ledger: str, accepted: Path, logs: Path, metadata: str, home: Path) -> None:
         self.server, self.ledger, self.accepted, self.logs = server, ledger, accepted, logs
+        self.metadata, self.home = metadata, home
         self._bearer = ""
 
     def ask(self, path: str) -> Any:
@@ -159,7 +160,14 @@ def stack(tmp_path_factory: pytest.TempPathFactory, new_postgres: Callable[[], s
         services.wait_for("api-server", f"{server}/api/v2/version", 150)
         for name in ("dag-processor", "scheduler"):
             services.start(name, [*AIRFLOW, name], env, folder)
-        yield Stack(server, ledger, project / ".tidings" / "sandbox" / "accepted.jsonl", folder / "logs")
+        yield Stack(
+            server,
+            ledger,
+            project / ".tidings" / "sandbox" / "accepted.jsonl",
+            folder / "logs",
+            airflow,
+            folder / "home",
+        )
 
 
 def _wait(what: Callable[[], bool], seconds: float) -> bool:
@@ -193,3 +201,20 @@ def test_two_lanes_on_two_workers_send_every_message_once(stack: Stack):
     accepted = [json.loads(line)["to"] for line in stack.accepted.read_text().splitlines()]
     assert len(accepted) == len(set(accepted)) == PEOPLE
     assert stack.statuses() == Counter({"sent": PEOPLE})
+
+
+def test_airflow_knows_nobody_who_was_written_to(stack: Stack):
+    """No address and no name in its metadata (XCom, rendered fields, conf), in a task's log or in a service's."""
+    assert _wait(lambda: stack.statuses()["sent"] == PEOPLE, 240), stack.statuses()
+    engine, tables = create_engine(stack.metadata), MetaData()
+    with engine.connect() as conn:
+        tables.reflect(conn)
+        told = [str(row) for table in tables.sorted_tables for row in conn.execute(select(table))]
+    engine.dispose()
+    logs = [one for folder in (stack.logs, stack.home) for one in folder.rglob("*.log")]
+
+    said = "\n".join([*told, *(one.read_text(errors="replace") for one in logs)])
+
+    assert "planned campaign=cart" in said or "found" in said
+    assert len(logs) > 5
+    assert [word for word in ("@post.example", "Canaryann") if word in said] == []

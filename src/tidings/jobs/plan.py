@@ -24,6 +24,7 @@ from tidings.model.people import Customer
 from tidings.plan import erased
 from tidings.plan.planner import PlannedEntry
 from tidings.plan.planner import plan as planned_entry
+from tidings.plan.unfit import fitting
 from tidings.warehouse import freshness, people
 
 log = logging.getLogger(__name__)
@@ -164,7 +165,7 @@ def _write(opened: Opened, campaign: Campaign, window: Window, space: Space, now
         with opened.ledger.writing() as conn:
             rows = _without_forgotten(opened, conn, rows, known_people)
             done = planning.record(
-                conn, [_row(one) for one in rows], space=space, campaign=campaign.id, run_id=run_id, now=now
+                conn, [_row(fitting(one)) for one in rows], space=space, campaign=campaign.id, run_id=run_id, now=now
             )
         counts.update(found=done.new + done.known, new=done.new, known=done.known, planned=done.planned)
         counts.update(held_out=done.held_out, expired=done.expired)
