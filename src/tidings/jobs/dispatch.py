@@ -392,11 +392,4 @@ _NUMBERS = (
     "claimed", "sent", "held_out", "retried", "failed", "unknown", "deferred", "let_go", "lost", "expired",
     "returned", "doubtful", "offered_again",
 )  # fmt: skip
-_COUNTED = {
-    "sent": "sent",
-    "retry": "retried",
-    "wait": "retried",
-    "halt": "retried",
-    "failed": "failed",
-    "unknown": "unknown",
-}
+_COUNTED = {"sent": "sent", "failed": "failed", "unknown": "unknown"} | dict.fromkeys(("retry", "wait", "halt"), "retried")
