@@ -73,6 +73,8 @@ class Pool:
         self.connections = connections
         self.limits = limits or TimeLimits()
         self._place = Place.of(base_url)
+        # A provider says the same on every request; only the length of its body changes.
+        self._head: tuple[tuple[object, ...], bytes] = ((), b"")
         self._idle: list[Wire] = []
         self._slots: asyncio.Semaphore | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -82,7 +84,10 @@ class Pool:
 
         A cancelled request closes its connection; whether it was taken is then unknown to the caller as well.
         """
-        request = b"%b%d\r\n\r\n%b" % (self._place.head(path, headers), len(body), body)
+        same = (path, *headers.items())
+        if self._head[0] != same:
+            self._head = (same, self._place.head(path, headers))
+        request = b"%b%d\r\n\r\n%b" % (self._head[1], len(body), body)
         async with self._open():
             wire = await self._wire()
             try:

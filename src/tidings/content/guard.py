@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from jinja2 import StrictUndefined, Undefined, nodes, pass_context
+from jinja2.compiler import CodeGenerator, Frame
 from jinja2.exceptions import SecurityError
 from jinja2.filters import FILTERS
 from jinja2.runtime import Context, LoopContext
@@ -59,12 +61,17 @@ def _shown(context: Context, value: Any) -> Any:
 
 
 @pass_context
-def _shown_in_html(context: Context, value: Any) -> Any:
-    """Return what an expression prints in HTML: a page in ASCII is put together, measured and packed faster."""
-    shown = _shown(context, value)
-    if isinstance(shown, str) and not shown.isascii():
-        return Markup(ascii_html(escape(shown)))
-    return shown
+def _shown_in_html(context: Context, value: Any) -> str:
+    """Return what an expression prints in HTML, escaped: a page in ASCII is put together and packed faster."""
+    if type(value) is str and len(value) <= 256:
+        return _escaped(value)
+    shown = escape(_shown(context, value))
+    return shown if shown.isascii() else ascii_html(shown)
+
+
+@lru_cache(maxsize=16_384)
+def _escaped(value: str) -> str:
+    return ascii_html(str(escape(value if value.isprintable() else readable(value))))
 
 
 def ascii_html(html: str) -> str:
@@ -115,12 +122,23 @@ def _range(*bounds: int) -> range:
     return found
 
 
+class _Printer(CodeGenerator):
+    """Writes the calls that print: in HTML what ``finalize`` returns is escaped already."""
+
+    def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: CodeGenerator._FinalizeInfo) -> None:
+        if finalize.src is None or frame.eval_ctx.volatile or not frame.eval_ctx.autoescape:
+            super()._output_child_pre(node, frame, finalize)
+        else:
+            self.write(f"({finalize.src}")
+
+
 class Guarded(ImmutableSandboxedEnvironment):
     """Sandboxed, strict, without Python methods, with a budget that is counted inside every loop.
 
     ``views`` are the frozen dataclasses a template sees; their fields need no further questions.
     """
 
+    code_generator_class = _Printer
     intercepted_binops = frozenset(("+", "*", "**", "%"))
 
     def __init__(self, *, autoescape: bool, filters: Mapping[str, Callable[..., Any]], views: tuple[type, ...]) -> None:

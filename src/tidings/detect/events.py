@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import (
@@ -132,7 +133,13 @@ def counted(rows: Iterable[Row[Any]], until: datetime) -> list[Seen]:
                 at, row.kind, row.sku, row.product_id, row.quantity, None if free else row.price,
                 row.currency, row.market, free, row,
             )  # fmt: skip
-    return sorted(found.values(), key=lambda seen: _order(seen.at, seen.row))
+    kept = list(found.values())
+    if len({seen.at for seen in kept}) == len(kept):
+        return sorted(kept, key=_at)
+    return sorted(kept, key=lambda seen: _order(seen.at, seen.row))
+
+
+_at = attrgetter("at")
 
 
 def _order(at: datetime, row: Row[Any]) -> tuple[Any, ...]:

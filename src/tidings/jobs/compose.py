@@ -62,11 +62,10 @@ def draft(
     step = campaign.step(due.step)
     name = due.template or (step.template_for(due.variant) if step else "")
     template = opened.library.template(name, channel)
-    products = {
-        sku: _shown(facts, product)
-        for sku in {item.sku for item in due.entry.items} | ({due.entry.sku} if due.entry.sku else set())
-        if (product := facts.product(due, sku)) is not None
-    }
+    wanted = {item.sku for item in due.entry.items}
+    if due.entry.sku:
+        wanted.add(due.entry.sku)
+    products = {sku: _shown(facts, product) for sku in wanted if (product := facts.product(due, sku)) is not None}
     tracking = tracked(opened, customer, facts.consents.get(due.customer_id, ()), channel, facts.now)
     links = Links(
         opened.signer,

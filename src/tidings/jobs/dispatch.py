@@ -23,6 +23,7 @@ from tidings.definitions import Campaign
 from tidings.jobs import campaigns as words
 from tidings.jobs import preflight, rates
 from tidings.jobs.curbs import Curbs, Deferral, Ending, window_for
+from tidings.jobs.facts import Shelf
 from tidings.jobs.gates import Batch, pass_gates, provider_name, refused
 from tidings.jobs.opening import Opened
 from tidings.jobs.sending import Exchange, Halts, Ready
@@ -158,6 +159,7 @@ class Lane:
         self.skipped: Counter[str] = Counter()
         self.cancelled: Counter[str] = Counter()
         self.providers: dict[Channel, Provider] = {}
+        self.shelf = Shelf()
 
     @property
     def over(self) -> bool:
@@ -227,7 +229,9 @@ class Lane:
             return None
         self._count(claimed=len(found.due))
         try:
-            batch = pass_gates(self.opened, found, self.campaigns, self.space, now, self.halts, self.versions)
+            batch = pass_gates(
+                self.opened, found, self.campaigns, self.space, now, self.halts, self.versions, self.shelf
+            )
         except BaseException:
             self._let_go(found.token, [one.id for one in found.due])
             raise
@@ -392,4 +396,4 @@ _NUMBERS = (
     "claimed", "sent", "held_out", "retried", "failed", "unknown", "deferred", "let_go", "lost", "expired",
     "returned", "doubtful", "offered_again",
 )  # fmt: skip
-_COUNTED = {"sent": "sent", "failed": "failed", "unknown": "unknown"} | dict.fromkeys(("retry", "wait", "halt"), "retried")
+_COUNTED = {one: one for one in ("sent", "failed", "unknown")} | dict.fromkeys(("retry", "wait", "halt"), "retried")

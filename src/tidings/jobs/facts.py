@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from sqlalchemy import Connection
@@ -17,6 +18,7 @@ from tidings.jobs.opening import Opened
 from tidings.ledger import brakes, erasing
 from tidings.ledger import people as ledger_people
 from tidings.ledger.dispatching import Due
+from tidings.model.entry import Entry
 from tidings.model.message import SkipReason
 from tidings.model.people import Channel, Consent, Customer
 from tidings.plan import erased
@@ -26,6 +28,10 @@ from tidings.warehouse import catalogue, freshness, people
 from tidings.warehouse.catalogue import Product
 from tidings.warehouse.people import PlacedOrder
 
+# How long what a shop says of its products is good for; a message waits about as long between pen and post.
+SHELF_LIFE = timedelta(seconds=15)
+
+_Shelved = tuple[str | None, str | None, str]  # market, currency, sku
 _Fact = TypeVar("_Fact", Consent, PlacedOrder)
 
 
@@ -98,9 +104,40 @@ def deepened(opened: Opened, facts: Facts, due: Sequence[Due], campaigns: Mappin
     return replace(facts, untrue=_untrue(opened, due, campaigns, facts), stale=stale, sources=sources)
 
 
-def with_products(opened: Opened, facts: Facts, due: Sequence[Due]) -> Facts:
+class Shelf:
+    """Products and how templates see them, kept for a lane's next batches: words and prices may be seconds old.
+
+    What a person said, bought or may be sent is asked anew for every batch, and never kept here.
+    """
+
+    def __init__(self, kept: timedelta = SHELF_LIFE) -> None:
+        self._kept = kept.total_seconds()
+        self._until = 0.0
+        self._asked: set[_Shelved] = set()
+        self.products: dict[_Shelved, Product] = {}
+        self.shown: dict[int, ProductFacts] = {}
+
+    def missing(self, wanted: Iterable[_Shelved]) -> set[_Shelved]:
+        """Return which of these must be asked about; what is too old is thrown away."""
+        if time.monotonic() >= self._until:
+            # New ones, because messages being written may still look at the old.
+            self._asked, self.products, self.shown = set(), {}, {}
+            self._until = time.monotonic() + self._kept
+        return set(wanted) - self._asked
+
+    def keep(self, asked: Iterable[_Shelved], found: Mapping[_Shelved, Product]) -> None:
+        """Put the answer on the shelf; what was asked and not found is known not to be there."""
+        self.products.update(found)
+        self._asked.update(asked)
+
+
+def with_products(opened: Opened, facts: Facts, due: Sequence[Due], shelf: Shelf | None = None) -> Facts:
     """Add the products of the messages that are about to be written."""
-    return replace(facts, products=_products(opened, due, facts.now)) if due else facts
+    if not due or not opened.shop.tables.has("products"):
+        return facts
+    shelf = shelf or Shelf()
+    _stock_up(opened, due, facts.now, shelf)
+    return replace(facts, products=shelf.products, shown=shelf.shown)
 
 
 def owners(known: Mapping[str, Customer]) -> dict[str, str]:
@@ -186,17 +223,22 @@ def _stale(
     return stale, marks
 
 
-def _products(opened: Opened, due: Sequence[Due], now: datetime) -> dict[tuple[str | None, str | None, str], Product]:
-    if not opened.shop.tables.has("products"):
-        return {}
+def _stock_up(opened: Opened, due: Sequence[Due], now: datetime, shelf: Shelf) -> None:
+    """Put what these messages show on the shelf, one question per market and currency."""
+    wanted = {(one.entry.market, one.entry.currency, sku) for one in due for sku in _skus(one.entry)}
     by_market: dict[tuple[str | None, str | None], set[str]] = defaultdict(set)
-    for one in due:
-        wanted = by_market[(one.entry.market, one.entry.currency)]
-        wanted.update(item.sku for item in one.entry.items)
-        if one.entry.sku:
-            wanted.add(one.entry.sku)
-    found: dict[tuple[str | None, str | None, str], Product] = {}
+    missing = shelf.missing(wanted)
+    for market, currency, sku in missing:
+        by_market[market, currency].add(sku)
+    found: dict[_Shelved, Product] = {}
     for (market, currency), skus in by_market.items():
         for sku, product in catalogue.products(opened.shop, skus, market, now, currency=currency).items():
-            found[(market, currency, sku)] = product
-    return found
+            found[market, currency, sku] = product
+    shelf.keep(missing, found)
+
+
+def _skus(entry: Entry) -> Iterator[str]:
+    for item in entry.items:
+        yield item.sku
+    if entry.sku:
+        yield entry.sku

@@ -12,7 +12,7 @@ from tidings.jobs import campaigns as words
 from tidings.jobs.compose import draft, envelope, feedback_id
 from tidings.jobs.curbs import HALTED, Deferral, Ending, scopes_of
 from tidings.jobs.evidence import Evidence, audience
-from tidings.jobs.facts import Facts, Open, deepened, gather, owners, with_products
+from tidings.jobs.facts import Facts, Open, Shelf, deepened, gather, owners, with_products
 from tidings.jobs.opening import Opened
 from tidings.jobs.sending import Halts, Ready
 from tidings.jobs.suggest import Suggestions
@@ -76,10 +76,11 @@ def pass_gates(
     now: datetime,
     halts: Halts,
     versions: Versions | None = None,
+    shelf: Shelf | None = None,
 ) -> Batch:
     """Ask everything once about a claim, and sort it. Renders what passed; writes nothing.
 
-    ``versions`` are those that the lane has met before.
+    ``versions`` are those that the lane has met before, ``shelf`` the products it has just looked up.
     """
     facts = gather(opened, claim.due, now)
     batch = Batch(claim.token, space)
@@ -100,7 +101,7 @@ def pass_gates(
     passed = passing(claim.due)
     facts = deepened(opened, facts, passed, campaigns)
     winning = _arbitrated(opened, passing(passed), campaigns, facts, space, batch)
-    facts = with_products(opened, facts, winning)
+    facts = with_products(opened, facts, winning, shelf)
     about_lapsed = [due.entry for due in winning if campaigns[due.campaign].detect.type_name == "win_back"]
     suggestions = Suggestions(opened, now, about_lapsed)
     versions = versions or Versions(opened)
