@@ -94,7 +94,8 @@ class Versions:
         return known
 
     def _keep(self, kind: str, name: str, content: str, files: Iterable[str] = ()) -> str:
-        name, content = name[:200], content.replace("\0", "")
+        # PostgreSQL keeps no NUL.
+        name, content = name.replace("\0", "")[:200], content.replace("\0", "")
         found = ref(kind, name, content)
         if found not in self._met:
             self._met.add(found)
