@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import resource
 import signal
 import sys
 import threading
@@ -163,6 +164,10 @@ def child(order: dict[str, Any]) -> None:
     """Work, leave a note, and go without any ceremony."""
     code = 0
     signal.alarm(int(order.get("patience", LONGEST)))
+    if "largest_file" in order:
+        # What a full disk looks like to one process: writes beyond this size fail.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (order["largest_file"], resource.RLIM_INFINITY))
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     logging.basicConfig(filename=Path(order["out"]).with_suffix(".log"), level=logging.INFO, force=True)
     try:
         told: dict[str, Any] = work(order)
