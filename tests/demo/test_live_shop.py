@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 import duckdb
 import pytest
 import yaml
+from sqlalchemy import select
 
 from tidings.definitions import load
 from tidings.demo.catalogue import catalogue
@@ -23,11 +25,13 @@ from tidings.demo.letters import exposed
 from tidings.demo.live import Releases, Story
 from tidings.demo.pictures import picture
 from tidings.demo.processes import ServiceError, Services, free_port
+from tidings.demo.promise import promise
 from tidings.demo.shop import Plan, create, imagine
 from tidings.demo.shoppers import Shoppers
 from tidings.demo.truth import true_effect
 from tidings.errors import DefinitionError
 from tidings.jobs.opening import open_project
+from tidings.ledger.schema import engagements, suppressions
 from tidings.measure import report
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -173,12 +177,30 @@ def test_the_demo_shows_itself_once_and_leaves_nothing_behind(tmp_path):
     assert process.returncode == 0, told
     assert "DAG runs succeeded; the sandbox accepted" in told
     assert "Airflow  http://127.0.0.1:" in told
+    assert re.search(r"[1-9]\d* people opted out; nobody of them was written to afterwards", told), told
     _results_are_true(tmp_path / "demo")
+    _nobody_who_opted_out_was_written_to(tmp_path / "demo")
     groups = json.loads((tmp_path / "demo/logs/pids.json").read_text())
     assert set(groups) == {"airflow", "web", "sandbox", "shop"}
     for group in groups.values():
         with pytest.raises(ProcessLookupError):
             os.killpg(group, 0)
+
+
+def _nobody_who_opted_out_was_written_to(folder: Path) -> None:
+    """The sandbox's own record, line by line, against the ledger; bots and people did everything they can do."""
+    lines = [json.loads(line) for line in (folder / ".tidings/sandbox/accepted.jsonl").read_text().splitlines()]
+    accepted = [(one["message"], datetime.fromtimestamp(one["at"], UTC)) for one in lines]
+    with open_project(folder) as opened, opened.ledger.reading() as conn:
+        found = promise(conn, opened.project, accepted)
+        reasons = set(conn.scalars(select(suppressions.c.reason)))
+        kinds = set(conn.scalars(select(engagements.c.kind)))
+    assert len({message for message, _ in accepted}) == len(accepted) > 1_000
+    assert found.opted_out > 0
+    assert found.broken == ()
+    # Complaints are so rare that a month may pass without one.
+    assert {"stop", "unsubscribed", "hard_bounce"} <= reasons
+    assert {"delivered", "opened", "clicked", "bounced", "unsubscribed"} <= kinds
 
 
 def _results_are_true(folder: Path) -> None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import duckdb
 import numpy as np
 import pytest
+from sqlalchemy import select
 
+from tidings.demo.copies import Copy
 from tidings.demo.shop import DemoShop
 from tidings.demo.shoppers import EFFECTS, Effect, Shoppers, Written, number_of
 from tidings.demo.till import Till
 from tidings.demo.truth import true_effect
+from tidings.warehouse import mapping
+from tidings.warehouse.reader import open_shop
 
 AT = int(datetime(2026, 11, 10, 9, tzinfo=UTC).timestamp())
 END = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -100,7 +106,11 @@ def test_every_reaction_there_is_happens_to_somebody_and_after_the_message(demo_
 
     deeds, orders = shoppers.react(sent)
 
-    assert {"deliver", "bounce", "block", "click", "unsubscribe", "stop", "scan"} <= {deed.action for deed in deeds}
+    assert {deed.action for deed in deeds} == {
+        "deliver", "bounce", "block", "open", "machine_open", "click", "scan", "fetch",
+        "unsubscribe", "choose", "complain", "reply", "start",
+    }  # fmt: skip
+    assert {"STOP", "HELP"} < {deed.text for deed in deeds if deed.action == "reply"}
     assert all(deed.at > at[deed.message_id] for deed in deeds)
     assert all(order.at > AT for order in orders)
 
@@ -131,6 +141,24 @@ def test_the_till_loads_an_order_when_its_moment_has_come_and_once(demo_shop, sh
     lines = duckdb.read_parquet(f"{tmp_path}/sales_lines/*.parquet")
     assert sales.aggregate("count(*), count(DISTINCT sale_no)").fetchone() == (len(orders), len(orders))
     assert lines.aggregate("sum(amount)").fetchone() == sales.aggregate("sum(total)").fetchone()
+
+
+def test_a_copy_in_memory_and_the_files_are_told_the_same(demo_shop, demo_folder, shoppers, tmp_path):
+    shutil.copytree(demo_folder / "warehouse", tmp_path / "warehouse")
+    mapped = mapping.load(Path(mapping.__file__).parents[1] / "demo" / "warehouse.yaml")
+    copy, _, orders = Copy(mapped, tmp_path), *shoppers.react(letters(demo_shop, count=300))
+    till = Till(replace(demo_shop, warehouse=tmp_path / "warehouse"), "caused", copy)
+    till.expect(orders)
+
+    for hours in (6, 30, 24 * 9):
+        till.ring(AT + hours * 3600)
+    till.save()
+
+    with copy.warehouse() as held, open_shop(mapped, tmp_path) as files:
+        for table in ("orders", "order_items"):
+            told = [sorted(map(repr, shop.stream(select(shop.tables[table])))) for shop in (held, files)]
+            assert told[0] == told[1]
+            assert any("'M" in row for row in told[0])
 
 
 def test_what_one_till_expects_another_can_take_over(demo_shop, shoppers, tmp_path):

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -128,11 +129,14 @@ def _port_of(url: str | None, otherwise: int) -> int:
 
 def demo(
     once: Annotated[bool, typer.Option("--once", help="End by itself after one full cycle.")] = False,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", metavar="DIR", help="Make the demo's project here (default: .demo).")
+    ] = None,
     project: ProjectDir = HERE,
 ) -> None:
     """Create the demo shop, replay its past, hand over to a live Airflow and print what it earned."""
     from tidings.demo import run as show
 
-    code = show.run(project, once=once)
+    code = show.run(project, once=once, folder=folder)
     sys.stdout.flush()
     raise typer.Exit(code)

@@ -32,6 +32,11 @@ class Mailroom:
         self.seen += len(found)
         return [str(one["message"]) for one in found]
 
+    def accepted(self) -> list[tuple[str, datetime]]:
+        """Return our ids of all messages that were accepted, with the sandbox's time of each."""
+        found = self._ask("GET", "/sandbox/accepted")["messages"]
+        return [(str(one["message"]), datetime.fromtimestamp(one["at"], UTC)) for one in found]
+
     def skip(self) -> int:
         """Leave what was accepted so far alone; return how much that is."""
         self.seen = int(self._ask("GET", "/sandbox/accepted?after=999999999")["total"])
@@ -42,9 +47,10 @@ class Mailroom:
         if not deeds:
             return
         acts = [
-            {"message": one.message_id, "action": one.action, "at": datetime.fromtimestamp(one.at, UTC).isoformat()}
+            {"message": one.message_id, "action": one.action, "text": one.text,
+             "at": datetime.fromtimestamp(one.at, UTC).isoformat()}
             for one in deeds
-        ]
+        ]  # fmt: skip
         self.failed += len(self._ask("POST", "/sandbox/act", acts)["failed"])
 
     def close(self) -> None:

@@ -9,10 +9,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -78,7 +79,11 @@ class Services:
             time.sleep(0.15)
 
     def stop(self) -> None:
-        """Ask every group to end, newest first; whoever does not is ended."""
+        """Ask every group to end, newest first; whoever does not is ended. A second Ctrl-C does not cut this short."""
+        with _undisturbed():
+            self._stop()
+
+    def _stop(self) -> None:
         groups = list(reversed(self._running.values()))
         for process in groups:
             _signal(process.pid, signal.SIGTERM)
@@ -93,6 +98,20 @@ class Services:
             _signal(process.pid, signal.SIGKILL)
             process.wait()
         self._running.clear()
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let no signal interrupt: whoever is impatient would leave processes behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {one: signal.signal(one, signal.SIG_IGN) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 def _signal(group: int, which: signal.Signals) -> None:

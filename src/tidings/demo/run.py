@@ -23,6 +23,7 @@ from tidings.demo.folder import Ports, environment, lay_out
 from tidings.demo.live import COMING, Story
 from tidings.demo.mailroom import Mailroom
 from tidings.demo.processes import ServiceError, Services, free_port
+from tidings.demo.promise import promise
 from tidings.demo.replay import Past, Replayed
 from tidings.demo.shop import PENDING, DemoShop, Plan, create
 from tidings.demo.shoppers import Shoppers
@@ -63,6 +64,7 @@ class Demo:
             self._live_through(services, ports, env)
             self._full_cycle(services, airflow, ports)
             self._report()
+            self._kept(ports, env)
             self._where(ports)
             if not once:
                 self.console.print("\nEverything stays up until Ctrl-C.")
@@ -129,6 +131,19 @@ class Demo:
         self.console.print()
         command = [sys.executable, "-c", "from tidings.cli import main; main()", "report"]
         subprocess.run([*command, "--project", str(self.folder)], check=True)
+
+    def _kept(self, ports: Ports, env: Mapping[str, str]) -> None:
+        mailroom = Mailroom(ports.sandbox_url)
+        accepted = mailroom.accepted()
+        mailroom.close()
+        with open_project(self.folder, EnvConnections(env)) as opened, opened.ledger.reading() as conn:
+            found = promise(conn, opened.project, accepted)
+        written = (
+            f"{len(found.broken):,} messages were accepted for them"
+            if found.broken
+            else "nobody of them was written to"
+        )
+        self.console.print(f"\n{found.opted_out:,} people opted out; {written} afterwards.")
 
     def _where(self, ports: Ports) -> None:
         password = f"log in as [bold]{API_USER}[/bold] with password [bold]{API_USER}[/bold], or crm with crm"

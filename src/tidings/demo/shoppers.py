@@ -60,6 +60,7 @@ class Deed:
     at: int
     message_id: str
     action: str
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +147,13 @@ class Shoppers:
         if arrival != "deliver":
             return
         luck = self._luck(written, "mood")
-        if written.channel == "email" and luck > 0.97:
-            yield Deed(written.at + 4, written.message_id, "scan")
+        if written.channel == "email":
+            yield from self._machines(written)
+            if self._luck(written, "open") < (0.9 if order else 0.35):
+                yield Deed(
+                    written.at + int((50 + 5 * HOUR * self._luck(written, "opened")) / self.hurry),
+                    written.message_id, "open",
+                )  # fmt: skip
         own = self.next_own_order(written.customer_id, written.at)
         buys_at = order.at if order else own if own and own <= written.at + _ANYWAY else None
         chance = 0.85 if order else 0.4 if buys_at else 0.05
@@ -155,13 +161,32 @@ class Shoppers:
             until = min(buys_at or written.at + DAY, written.at + 3 * DAY)
             after = 60 + (until - written.at - 60) * (0.9 if buys_at else self._luck(written, "hour"))
             yield Deed(written.at + int(max(after, 30) if buys_at else after / self.hurry), written.message_id, "click")
-        if order is None and (gone := self._leaving(written, luck)) is not None:
-            yield Deed(written.at + int((10 * MINUTE + 6 * HOUR * luck) / self.hurry), written.message_id, gone)
+        if order is None:
+            yield from self._leaving(written, luck)
 
-    def _leaving(self, written: Written, luck: float) -> str | None:
+    def _machines(self, written: Written) -> Iterator[Deed]:
+        """Yield what programs do with an e-mail before anybody has seen it; it must count for nothing."""
+        luck = self._luck(written, "machine")
+        if luck < 0.03:
+            yield Deed(written.at + 4, written.message_id, "scan")
+        elif luck < 0.06:
+            yield Deed(written.at + 6, written.message_id, "fetch")
+        elif luck < 0.2:
+            yield Deed(written.at + 20, written.message_id, "machine_open")
+
+    def _leaving(self, written: Written, luck: float) -> Iterator[Deed]:
+        """Yield how people say no: by a word, a button, a page or a complaint; and how some come back."""
+        at = written.at + int((10 * MINUTE + 6 * HOUR * luck) / self.hurry)
         if written.channel == "sms":
-            return "stop" if luck < 0.012 else None
-        return "complain" if luck < 0.0008 else "unsubscribe" if luck < 0.007 else None
+            said = next((word for most, word in _REPLIES if luck < most), None)
+            if said is not None:
+                yield Deed(at, written.message_id, "reply", said)
+            if said == "STOP" and self._luck(written, "back") < 0.2:
+                yield Deed(at + int(26 * HOUR / self.hurry), written.message_id, "start")
+            return
+        done = next((action for most, action in _GOODBYES if luck < most), None)
+        if done is not None:
+            yield Deed(at, written.message_id, done)
 
     def _basket(self, written: Written) -> tuple[int, ...]:
         wanted = tuple(self._sku[sku] for sku in written.skus if sku in self._sku)
@@ -181,6 +206,10 @@ class Shoppers:
         return fate(self.shop.seed, about, written.campaign, written.customer_id, of)
 
 
+# Up to which luck somebody answers a text so, or takes leave of e-mails so. Two complaints in a thousand would
+# rightly stop the marketing.
+_REPLIES = ((0.008, "STOP"), (0.011, "stop."), (0.014, "Please stop texting me"), (0.019, "HELP"))
+_GOODBYES = ((0.0005, "complain"), (0.006, "unsubscribe"), (0.009, "choose"))
 _ONCE_PER_ENTRY = ("persuaded", "pause", "pause 2", "product", "sku")
 
 

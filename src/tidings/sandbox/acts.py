@@ -24,6 +24,8 @@ from tidings.sandbox.twilio_rules import incoming
 _HREF = re.compile(r"""<a\b[^>]*?\bhref\s*=\s*(?:"([^"]*)"|'([^']*)')""", re.IGNORECASE | re.DOTALL)
 _URL = re.compile(r"https?://[^\s<>\"']+[^\s<>\"'.,;:!?)]")
 _ONE_CLICK = re.compile(r"<(https?://[^>\s]+)>")
+_HIDDEN = re.compile(r'<input type="hidden" name="([^"]*)" value="([^"]*)"')
+_SCANNER = "Mozilla/5.0 (compatible; link-scanner/1.0)"
 # SendGrid posts at most 768 KB; an event is about 400 bytes.
 _EVENTS_A_POST = 500
 _AT_ONCE = 32
@@ -51,7 +53,7 @@ _SMS: dict[str, tuple[str, str | None]] = {
     "drop": ("failed", "30008"),
 }
 _REPLIES = {"stop": "STOP", "start": "START", "help": "HELP"}
-ACTIONS = tuple(sorted({*_EMAIL, *_SMS, "click", "scan", "unsubscribe", "reply", *_REPLIES}))
+ACTIONS = tuple(sorted({*_EMAIL, *_SMS, "click", "scan", "fetch", "unsubscribe", "choose", "reply", *_REPLIES}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,8 @@ class Act:
     """One thing that happens to one message. ``message`` is our id or the provider's.
 
     ``link`` counts from 0 among the message's links (the first tracked one when None); ``text`` is a reply's.
-    ``scan`` is a HEAD request on every link, as mail scanners make them.
+    ``scan`` is a HEAD request on every link, as mail scanners make them; ``fetch`` gets every link, the unsubscribe
+    address included, as the more thorough ones do. ``choose`` opens the preference page and unticks every box.
     """
 
     message: str
@@ -175,8 +178,10 @@ class Recipients:
 
     async def _single(self, act: Act, message: Accepted, at: float, posted: Posted) -> None:
         match act.action:
-            case "click" | "scan":
+            case "click" | "scan" | "fetch":
                 await self._visit(act, message, at, posted)
+            case "choose" if message.provider == "sendgrid":
+                await self._choose(message, at, posted)
             case "unsubscribe" if message.provider == "sendgrid":
                 await self._unsubscribe(message, at, posted)
             case "stop" | "start" | "help" | "reply" if message.provider == "twilio":
@@ -191,6 +196,11 @@ class Recipients:
         if act.action == "scan":
             for url in found:
                 await self._request("HEAD", url, posted, headers=_moment(at))
+            return
+        if act.action == "fetch":
+            headers = self.store.words(message).get("headers") or {}
+            for url in [*found, *_ONE_CLICK.findall(headers.get("List-Unsubscribe", ""))]:
+                await self._request("GET", url, posted, headers={"User-Agent": _SCANNER, **_moment(at)})
             return
         tracked = [url for url in found if "/c/" in urlsplit(url).path]
         at_all = tracked[:1] if act.link is None else found[act.link : act.link + 1]
@@ -209,6 +219,24 @@ class Recipients:
         message.seen.append("unsubscribe")
         form = {"Content-Type": "application/x-www-form-urlencoded", **_moment(at)}
         await self._request("POST", url[1], posted, b"List-Unsubscribe=One-Click", form)
+
+    async def _choose(self, message: Accepted, at: float, posted: Posted) -> None:
+        """Say no to everything on the preference page, as a browser without JavaScript does."""
+        page = next((url for url in links(self.store.words(message)) if "/p/" in urlsplit(url).path), None)
+        if page is None:
+            posted.failed.append(f"{message.message}: has no link to choose")
+            return
+        message.seen.append("choose")
+        form = {"Content-Type": "application/x-www-form-urlencoded", **_moment(at)}
+        shown = await self._request("POST", page, posted, b"", form)
+        fields = [
+            (html.unescape(name), html.unescape(value))
+            for name, value in _HIDDEN.findall(shown.decode("utf-8", "replace"))
+        ]
+        if fields:
+            await self._request("POST", page, posted, urlencode(fields).encode(), form)
+        else:
+            posted.failed.append(f"{message.message}: its preference page shows no form")
 
     async def _reply(self, message: Accepted, text: str, at: float, posted: Posted) -> None:
         word = text.strip().upper()
@@ -246,7 +274,7 @@ class Recipients:
 
     async def _request(
         self, method: str, url: str, posted: Posted, body: bytes | None = None, headers: dict[str, str] | None = None
-    ) -> None:
+    ) -> bytes:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=_AT_ONCE), timeout=aiohttp.ClientTimeout(total=30),
@@ -255,12 +283,14 @@ class Recipients:
         try:
             call = self._session.request(method, url, data=body, headers=headers, allow_redirects=False)
             async with call as answer:
-                await answer.read()
+                said = await answer.read()
                 posted.requests += 1
                 if answer.status >= 400:
                     posted.failed.append(f"{method} {urlsplit(url).path[:20]}: answered {answer.status}")
+                return said
         except (aiohttp.ClientError, OSError, TimeoutError) as lost:
             posted.failed.append(f"{method} {urlsplit(url).path[:20]}: {type(lost).__name__}")
+        return b""
 
 
 def _moment(at: float) -> dict[str, str]:
