@@ -397,3 +397,19 @@ def test_a_message_that_never_left_has_nothing_to_verify(new_shop: NewShop, open
 
     with pytest.raises(DefinitionError, match="planned"):
         verify.run(day.opened, day.messages()[0].id)
+
+
+def test_a_dry_run_has_receipts_that_hold_and_are_never_sealed(new_shop: NewShop, open_day: OpenDay) -> None:
+    shop = new_shop(campaigns={"cart": CART.format(id="cart").replace("mode: live", "mode: dry_run")})
+    shop.product()
+    shop.customer("ann")
+    shop.cart("ann")
+    shop.load()
+    day = open_day(shop)
+    day.plan(NOON)
+    assert day.dispatch(NOON, dry_run=True).sent == 1
+
+    assert seal.run(day.opened, now=NOON + DAY).sealed == 0
+    (message,) = day.messages()
+    assert verify.run(day.opened, message.id).altered == ()
+    assert answers(day, message.id)["words"] == "yes"

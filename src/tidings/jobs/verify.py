@@ -19,7 +19,7 @@ from tidings.jobs.witnesses import Check, Witnesses, receipt_checks
 from tidings.ledger import receipts
 from tidings.ledger.erasing import EMPTIED
 from tidings.ledger.receipts import Link
-from tidings.model.message import Status
+from tidings.model.message import Space, Status
 
 _BATCH = 500
 MOST_NAMED = 100
@@ -196,6 +196,8 @@ def _sealed(row: Row[Any], place: tuple[Link, str] | None) -> Check:
     if place is None:
         over = row.sending_at is not None and row.status in receipts.FINAL
         when = "after its day is over" if over else "when it has come to an end"
+        if row.space != Space.LIVE:
+            return Check("sealed", "-", "a dry run is not sealed")
         return Check("sealed", "-", f"not yet: {when}")
     link, before = place
     where = f"in the chain of {link.day.date()}, number {link.position + 1}"

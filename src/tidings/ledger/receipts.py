@@ -19,7 +19,7 @@ from sqlalchemy import Column, Connection, Row, Select, and_, delete, func, sele
 from tidings.ledger import bulk
 from tidings.ledger.bulk import TEXT, upsert
 from tidings.ledger.schema import messages, receipt_chain, receipts, settings, versions
-from tidings.model.message import Status
+from tidings.model.message import Space, Status
 
 # What a message's receipt is final in: a message under way or in doubt may still be offered again with other words.
 FINAL = (Status.SENT, Status.HELD_OUT, Status.FAILED, Status.PRESUMED_LOST)
@@ -125,6 +125,10 @@ _FACTS: tuple[Column[Any], ...] = (
     m.id, m.entry_id, m.space, m.campaign, m.step, m.channel, m.held_out, m.status, m.sending_at, m.template_hash,
     m.segments, m.provider, m.address_hash, m.customer_id, r.urls, r.tracked, r.evidence,
 )  # fmt: skip
+
+
+# What belongs into the chain and is in none; a dry run is dropped one day, so it is never sealed.
+_FINAL = (k.message_id.is_(None), m.sending_at.is_not(None), m.status.in_(FINAL), m.space == Space.LIVE)
 
 
 def receipt(conn: Connection, message_id: str) -> Row[Any] | None:
@@ -236,7 +240,7 @@ def _unsealed(until: datetime, since: datetime | None, after: tuple[datetime, st
         select(*_FACTS)
         .join(receipts, r.message_id == m.id)
         .outerjoin(receipt_chain, k.message_id == m.id)
-        .where(k.message_id.is_(None), m.sending_at.is_not(None), m.sending_at < until, m.status.in_(FINAL))
+        .where(*_FINAL, m.sending_at < until)
         .order_by(m.sending_at, m.id)
     )
     if since is not None:
@@ -272,7 +276,7 @@ def loose(conn: Connection, *, since: datetime | None = None) -> Iterator[Row[An
         select(*_FACTS)
         .outerjoin(receipts, r.message_id == m.id)
         .outerjoin(receipt_chain, k.message_id == m.id)
-        .where(k.message_id.is_(None), m.sending_at.is_not(None), m.status.in_(FINAL))
+        .where(*_FINAL)
         .order_by(m.sending_at, m.id)
     )
     if since is not None:
