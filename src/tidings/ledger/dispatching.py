@@ -13,10 +13,11 @@ from sqlalchemy import ColumnElement, Connection, FromClause, and_, case, exists
 from tidings.ledger import bulk
 from tidings.ledger.bulk import TEXT, TIME
 from tidings.ledger.planning import entry_from, release_cooldowns
-from tidings.ledger.schema import IN_DOUBT, PENDING, PLANNED, UNDER_WAY, entries, messages, shard_leases
+from tidings.ledger.quarantine import offer_again, presume_lost
+from tidings.ledger.schema import PENDING, PLANNED, UNDER_WAY, entries, messages, shard_leases
 from tidings.ledger.sending import Begun, Intent, Outcome, begin_sending, record_outcomes
 from tidings.ledger.store import clock
-from tidings.ledger.transitions import ENDS, MOST_ATTEMPTS
+from tidings.ledger.transitions import ENDS
 from tidings.model.entry import Entry
 from tidings.model.message import SkipReason, Status
 
@@ -343,36 +344,6 @@ def reap(conn: Connection, *, margin: timedelta) -> Reaped:
         doubt = {"status": Status.UNKNOWN, "reason": "lease_lost", "lease_until": None}
         conn.execute(update(messages).where(m.id == bulk.ids(conn, unknown).c.id).values(doubt))
     return Reaped(len(returned), len(unknown))
-
-
-def offer_again(conn: Connection, *, campaigns: Collection[str], before: datetime, now: datetime) -> int:
-    """Plan again, once, what has been unknown since before a moment in campaigns that deliver at least once.
-
-    Their first attempt may have been taken: a duplicate is possible, and the number returned says of how many.
-    They keep ``sending_at``, so that a late proof still settles them before they leave again. What has expired is
-    not offered again.
-    """
-    if not campaigns:
-        return 0
-    wanted = (
-        IN_DOUBT, m.sending_at < before, m.campaign.in_(sorted(campaigns)), m.attempt < MOST_ATTEMPTS,
-        m.expires_at > now,
-    )  # fmt: skip
-    chosen = conn.scalars(select(m.id).where(*wanted).order_by(m.id).with_for_update(skip_locked=True)).all()
-    if not chosen:
-        return 0
-    again = {**_UNCLAIMED, "send_at": now, "reason": None, "detail": None, "defer_reason": "no_answer"}
-    return bulk.changed(conn, update(messages).where(m.id == bulk.ids(conn, chosen).c.id, *wanted).values(again))
-
-
-def presume_lost(conn: Connection, *, before: datetime, now: datetime) -> int:
-    """End as presumed_lost what has been unknown since before a moment; it keeps its slots in the caps."""
-    old = (IN_DOUBT, m.sending_at < before)
-    chosen = conn.scalars(select(m.id).where(*old).order_by(m.id).with_for_update(skip_locked=True)).all()
-    if not chosen:
-        return 0
-    lost = {"status": Status.PRESUMED_LOST, "ended_at": now}
-    return bulk.changed(conn, update(messages).where(m.id == bulk.ids(conn, chosen).c.id, *old).values(lost))
 
 
 def cancel_for(
