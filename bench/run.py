@@ -44,6 +44,7 @@ BENCHMARKS = (
     Benchmark(
         "dispatch", "Dispatch against a bare loop and against the official client", large=("--messages", "50000")
     ),
+    Benchmark("webhooks", "Webhook intake against the same handler without a ledger", large=("--seconds", "30")),
     Benchmark("parsing", "Reading campaigns", ("20",)),
     Benchmark("import_time", "Import of the command line"),
 )

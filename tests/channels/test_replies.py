@@ -1,4 +1,4 @@
-"""What a text asks for is told from the whole of it: lookalikes and politeness do not hide a stop, sentences are none."""
+"""What a text asks for is told from the whole of it: lookalikes hide no stop, and a sentence is none."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ STOPS = [
 ]  # fmt: skip
 OTHERS = [
     "", " ", "🙂", "🛑", "please stop by", "stop by the shop", "I will stop by the shop tomorrow", "don't stop",
-    "Don't stop the music", "can't stop looking at the lamp", "is the bus stop near your shop?", "non-stop", "full stop",
+    "Don't stop the music", "can't stop looking at the lamp", "is the bus stop near your shop?", "non-stop",
+    "full stop",
     "when does the sale end", "cancel my order", "please cancel order 1234", "stop at 5 pm", "does this end soon?",
     "STOP is what my friend says", "I never said STOP", "start by telling me the price", "helpful", "no", "thanks",
     "yes but how much", "x" * 5000, "stop " * 200, "stopped", "unstoppable",
@@ -68,8 +69,8 @@ def test_marks_around_a_word_hide_nothing(word: str, marks: str) -> None:
 
 def test_a_word_with_two_meanings_is_refused() -> None:
     text = (
-        'version = "1"\n[twilio]\n[stop]\nen=["a"]\n[start]\nen=["A"]\n[yes]\n[help]\n[stop_patterns]\n[polite]\nwords=[]\n'
-        "[signature]\nbegins=[]\n[lookalikes]\n"
+        'version = "1"\n[twilio]\n[stop]\nen=["a"]\n[start]\nen=["A"]\n[yes]\n[help]\n[stop_patterns]\n'
+        "[polite]\nwords=[]\n[signature]\nbegins=[]\n[lookalikes]\n"
     )
 
     with pytest.raises(ValueError, match="must mean one thing"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,8 @@ import duckdb
 import pytest
 from sqlalchemy import insert, select
 from starlette.testclient import TestClient
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 from tidings.jobs.opening import Opened, ledger_url, open_project
 from tidings.ledger import schema

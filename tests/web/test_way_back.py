@@ -45,7 +45,7 @@ EVENTS = [
 
 
 def state(shop: Any) -> dict[str, Any]:
-    rows = {
+    return {
         "engagements": {
             (row["id"], row["message_id"], row["kind"], row["at"], row["machine"])
             for row in shop.rows(schema.engagements)
@@ -61,7 +61,6 @@ def state(shop: Any) -> dict[str, Any]:
         "raw": {(row["id"], row["kind"], row["message_id"], row["body"]) for row in shop.rows(schema.raw_events)},
         "unmatched": {row["id"] for row in shop.rows(schema.unmatched_events)},
     }
-    return rows
 
 
 def begin_again(shop: Any) -> None:
@@ -133,7 +132,8 @@ def signed(shop: Any, body: bytes) -> Any:
         (b'[{"event":"open","a":' + b'{"a":' * 900 + b"1" + b"}" * 900 + b"}]", 204), (b"\xff\xfe", 400),
         (b"[" + b"{}," * 100_000 + b"{}]", 413), (b" " * (10 * 1024 * 1024), 413),
     ],
-    ids=["deep", "empty", "null", "number", "text", "no events", "an empty one", "a deep one", "no UTF-8", "100k", "10 MB"],
+    ids=["deep", "empty", "null", "number", "text", "no events", "an empty one", "a deep one", "no UTF-8", "100k",
+         "10 MB"],
 )  # fmt: skip
 @pytest.mark.parametrize("shop", ["sqlite"], indirect=True)
 def test_a_strange_body_has_a_defined_answer(shop: Any, body: bytes, status: int) -> None:
@@ -161,7 +161,8 @@ def test_a_bad_event_takes_none_of_the_others_with_it(shop: Any) -> None:
         {}, {"X-Twilio-Email-Event-Webhook-Signature": "!!"}, {"X-Twilio-Email-Event-Webhook-Signature": "é"},
         {"X-Twilio-Email-Event-Webhook-Signature": "MEUC", "X-Twilio-Email-Event-Webhook-Timestamp": "soon"},
         {"X-Twilio-Email-Event-Webhook-Signature": "MEUC", "X-Twilio-Email-Event-Webhook-Timestamp": "9" * 400},
-        {"X-Twilio-Signature": "é"}, {"X-Twilio-Signature": "x", "X-Twilio-Webhooks-Signature-Settings": "algorithm=MD5"},
+        {"X-Twilio-Signature": "é"},
+        {"X-Twilio-Signature": "x", "X-Twilio-Webhooks-Signature-Settings": "algorithm=MD5"},
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("shop", ["sqlite"], indirect=True)
@@ -244,7 +245,8 @@ def test_wrong_tokens_are_slowed_down_and_signed_webhooks_never(shop: Any) -> No
 def test_every_answer_says_how_it_may_be_asked(shop: Any) -> None:
     answers = [
         shop.client.post("/healthz"), shop.client.put("/c/x"), shop.client.get("/webhooks/sendgrid"),
-        shop.client.get("/nowhere"), shop.client.post(f"/u/{shop.opened.signer.unsubscribe(MAIL)}", content=b"x" * 70_000),
+        shop.client.get("/nowhere"),
+        shop.client.post(f"/u/{shop.opened.signer.unsubscribe(MAIL)}", content=b"x" * 70_000),
     ]  # fmt: skip
 
     assert [answer.status_code for answer in answers] == [405, 405, 405, 404, 413]

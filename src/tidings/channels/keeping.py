@@ -24,12 +24,13 @@ TWILIO = frozenset({
 # Fields that are nothing but an address, whatever it looks like.
 _ADDRESSES = frozenset({"email", "ip", "From", "To"})
 _LONGEST, _DEEPEST, _WIDEST = 1000, 4, 50
-# E-mail addresses; IPv4; IPv6 of at least three groups; numbers in E.164.
-_PEOPLE = re.compile(
-    r"[^\s@<>\"',;:()\[\]]+@[^\s@<>\"',;()\[\]]+"
-    r"|(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])"
-    r"|(?<![0-9A-Fa-f:])(?:[0-9A-Fa-f]{1,4}:){2,7}(?::?[0-9A-Fa-f]{1,4}){1,6}(?![0-9A-Fa-f:])"
-    r"|\+[1-9]\d{6,14}(?!\d)"
+# E-mail addresses; IPv4; IPv6 of at least three groups; numbers in E.164. Each is looked for only in a text with enough
+# of its mark, which most have not.
+_PEOPLE = (
+    ("@", 1, re.compile(r"[^\s@<>\"',;:()\[\]]+@[^\s@<>\"',;()\[\]]+")),
+    (".", 3, re.compile(r"(?<![\d.])\d{1,3}(?:\.\d{1,3}){3}(?![\d.])")),
+    (":", 2, re.compile(r"(?<![0-9A-Fa-f:])(?:[0-9A-Fa-f]{1,4}:){2,7}(?::?[0-9A-Fa-f]{1,4}){1,6}(?![0-9A-Fa-f:])")),
+    ("+", 1, re.compile(r"\+[1-9]\d{6,14}(?!\d)")),
 )
 # The token in a link of ours is its bearer's permission.
 _TOKEN = re.compile(r"/([cup])/[A-Za-z0-9_-]{24,120}")
@@ -59,7 +60,10 @@ def kept(given: Mapping[str, Any], known: Collection[str], hide: Hide) -> str:
         value = value[:_LONGEST].encode("utf-8", "replace").decode()
         if name in _ADDRESSES:
             return hide(value) if value else ""
-        without = _TOKEN.sub(r"/\1/", _PEOPLE.sub(lambda found: hide(found[0]), value))
+        without = _TOKEN.sub(r"/\1/", value) if len(value) > 25 else value
+        for mark, many, whom in _PEOPLE:
+            if mark in without and without.count(mark) >= many:
+                without = whom.sub(lambda found: hide(found[0]), without)
         if len(local) > 2 and name in ("reason", "response"):
             without = without.replace(local, "[local part]")
         return without

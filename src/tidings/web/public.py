@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tidings.errors import LedgerError
 from tidings.jobs.opening import Opened
 from tidings.web.public_doors import Doors, TooLarge, TooOften
+from tidings.web.public_intake import Intake
 from tidings.web.public_page import FOLDER, Pages
 
 log = logging.getLogger(__name__)
@@ -22,14 +23,14 @@ log = logging.getLogger(__name__)
 _LOOK, _ANSWER = ["GET", "HEAD"], ["GET", "HEAD", "POST"]
 
 
-def public_app(opened: Opened) -> ASGIApp:
+def public_app(opened: Opened, intake: Intake | None = None) -> ASGIApp:
     """Return the public web service of a project: it writes to the ledger and shows nobody's data.
 
-    Raises DefinitionError when the shop's own pages do not render.
+    ``intake`` is another way to write what providers report. Raises DefinitionError when the shop's own pages do not render.
     """
     base = urlsplit(opened.settings.public_url).path.rstrip("/")
     pages = Pages(opened.brand, opened.project.folder / FOLDER, base)
-    doors = Doors(opened, pages)
+    doors = Doors(opened, pages, intake or Intake(opened))
     routes = [
         Route("/healthz", doors.healthz, methods=_LOOK),
         Route("/public.css", doors.style, methods=_LOOK),

@@ -57,12 +57,12 @@ class TooOften(Exception):
 class Doors:
     """The handlers. Databases are waited for in threads; nothing here decides a rule."""
 
-    def __init__(self, opened: Opened, pages: Pages) -> None:
+    def __init__(self, opened: Opened, pages: Pages, intake: Intake) -> None:
         self._opened = opened
         self._pages = pages
         self._base = opened.settings.public_url.rstrip("/")
         self._simulated = not opened.settings.production
-        self._intake = Intake(opened)
+        self._intake = intake
         limits = opened.settings.web
         self._header = limits.client_header
         self._bearers = Buckets(limits.per_minute)
