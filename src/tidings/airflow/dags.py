@@ -190,8 +190,15 @@ def dispatch_dag(dag_file: str) -> DAG:
 
             return tasks.tell_of_brakes(folder)
 
+        @task(task_display_name="Ask and tell", multiple_outputs=False)
+        def ask_and_tell() -> dict[str, int]:
+            from tidings.airflow import tasks
+
+            return tasks.ask_and_tell(folder)
+
         due() >> lane.expand(number=list(range(1, lanes + 1)))
         brakes()
+        ask_and_tell()
     return dag
 
 

@@ -128,6 +128,22 @@ def tell_of_brakes(folder: Path) -> dict[str, int]:
     return {"on": on, "told": len(found)}
 
 
+def ask_and_tell(folder: Path) -> dict[str, int]:
+    """Ask telephones whose owners chose texts, tell other tools of opt-outs, take events that were ahead of us."""
+    from tidings.jobs import opt_in, tell_opt_outs, way_back
+
+    with opened(folder) as project:
+        asked = opt_in.run(project)
+        told = tell_opt_outs.run(project)
+        taken = way_back.adopt(project)
+    if told.why is not None:
+        raise AirflowFailException(
+            f"opt_out_webhook: {told.why}; {told.waiting} decisions wait and are told by the next run; "
+            "see docs/preferences.md"
+        )
+    return {"asked": asked.sent, "asked_later": asked.not_now, "told": told.told, "adopted": taken}
+
+
 def measure_results(folder: Path) -> dict[str, Any]:
     """Credit orders to messages and compare with the held out; running it again changes nothing."""
     from tidings.jobs import measure
