@@ -22,8 +22,8 @@ from tidings.jobs import dispatch, plan
 from tidings.jobs.opening import Opened
 
 HOUR = timedelta(hours=1)
-# Every second hour: with all five campaigns looked at and what is due sent, a look costs a third of a second.
-PACE = timedelta(hours=2)
+# Every third hour: to look with all five campaigns, ask whether it is still true and send costs half a second.
+PACE = timedelta(hours=3)
 _LONG = timedelta(minutes=10)
 
 

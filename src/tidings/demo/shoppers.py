@@ -30,11 +30,11 @@ class Effect:
 
 
 EFFECTS: Mapping[str, Effect] = {
-    "cart_abandonment": Effect(0.28, 4 * HOUR),
+    "cart_abandonment": Effect(0.32, 4 * HOUR),
     "browse_abandonment": Effect(0.22, 9 * HOUR),
-    "price_drop": Effect(0.30, 6 * HOUR),
-    "back_in_stock": Effect(0.28, 5 * HOUR),
-    "win_back": Effect(0.22, 12 * HOUR),
+    "price_drop": Effect(0.38, 6 * HOUR),
+    "back_in_stock": Effect(0.40, 5 * HOUR),
+    "win_back": Effect(0.24, 12 * HOUR),
 }
 
 
@@ -192,13 +192,14 @@ class Shoppers:
         wanted = tuple(self._sku[sku] for sku in written.skus if sku in self._sku)
         if written.campaign == "cart_abandonment":
             return wanted[:3] or self._something(written)
-        return wanted[:1] or self._something(written)
+        # Who comes for one thing leaves with two.
+        return (*(wanted[:1] or self._something(written)), *self._something(written, " 2"))
 
-    def _something(self, written: Written) -> tuple[int, ...]:
+    def _something(self, written: Written, which: str = "") -> tuple[int, ...]:
         goods = self.shop.book.goods
-        product = int(np.searchsorted(np.cumsum(goods.weight), self._luck(written, "product")))
+        product = int(np.searchsorted(np.cumsum(goods.weight), self._luck(written, "product" + which)))
         product = min(product, len(goods.product) - 1)
-        return (int(goods.first_sku[product] + self._luck(written, "sku") * goods.sku_count[product]),)
+        return (int(goods.first_sku[product] + self._luck(written, "sku" + which) * goods.sku_count[product]),)
 
     def _luck(self, written: Written, about: str) -> float:
         # A step of its own for what happens to one message, the entry alone for what the whole series does.
@@ -210,7 +211,7 @@ class Shoppers:
 # rightly stop the marketing.
 _REPLIES = ((0.008, "STOP"), (0.011, "stop."), (0.014, "Please stop texting me"), (0.019, "HELP"))
 _GOODBYES = ((0.0005, "complain"), (0.006, "unsubscribe"), (0.009, "choose"))
-_ONCE_PER_ENTRY = ("persuaded", "pause", "pause 2", "product", "sku")
+_ONCE_PER_ENTRY = ("persuaded", "pause", "pause 2", "product", "sku", "product 2", "sku 2")
 
 
 def number_of(customer_id: str) -> int:
