@@ -65,8 +65,8 @@ def _tables(folder: Path) -> None:
     left, long_ago = now - timedelta(hours=3), now - timedelta(days=100)
     people = f"(SELECT 'c' || range AS id, range AS n FROM range({PEOPLE}))"
     rows = {
-        "customers": "SELECT id AS customer_id, 'p' || n || '@post.example' AS email, NULL::VARCHAR AS phone, 'Canaryann' AS "
-        f"first_name, 'FI' AS country, 'Europe/Helsinki' AS zone FROM {people}",
+        "customers": "SELECT id AS customer_id, 'p' || n || '@post.example' AS email, NULL::VARCHAR AS phone, "
+        f"'Canaryann' AS first_name, 'FI' AS country, 'Europe/Helsinki' AS zone FROM {people}",
         "consents": "SELECT id AS customer_id, 'email' AS channel, 'marketing' AS purpose, 'granted' AS status, "
         f"TIMESTAMPTZ '{long_ago}' AS occurred_at FROM {people}",
         "product_events": "SELECT 'e' || n AS event_id, id AS customer_id, 'added' AS kind, 'lamp' AS sku, 1 AS "

@@ -81,7 +81,10 @@ def _column_type(kind: Any) -> str:
 def _literal(value: Any) -> str:
     if value is None:
         return "NULL"
-    return str(value) if isinstance(value, bool | int) else "'" + str(value).replace("'", "''").replace("\0", "' || chr(0) || '") + "'"
+    if isinstance(value, bool | int):
+        return str(value)
+    quoted = str(value).replace("'", "''").replace("\0", "' || chr(0) || '")
+    return f"'{quoted}'"
 
 
 @dataclass

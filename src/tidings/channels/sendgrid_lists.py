@@ -66,7 +66,7 @@ class SendGridLists:
 
         This is Email Activity, a paid add-on. Raises NotAvailable where it was not bought.
         """
-        query = {"limit": 10, "query": f"(unique_args['d']=\"{message_id}\")"}
+        query: dict[str, str | int] = {"limit": 10, "query": f"(unique_args['d']=\"{message_id}\")"}
         answer = await self._lookup.get("/v3/messages", query)
         found = answer.get("messages") if isinstance(answer, dict) else None
         if not found or not isinstance(found[0], dict):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from email.utils import format_datetime, parsedate_to_datetime
@@ -126,9 +126,9 @@ class Texts:
 
     def _newest(self) -> Iterator[dict[str, Any]]:
         sent = [self.document(one) for one in self._store.messages if one.provider == "twilio"]
-        both: Sequence[dict[str, Any]] = [*sent, *self._recipients.inbound]
-        # Stable over a reversed list: of one second the later comes first.
-        yield from sorted(both[::-1], key=_at, reverse=True)
+        both: list[dict[str, Any]] = [*sent, *self._recipients.inbound]
+        both.reverse()  # so that of one second the later comes first: sorting keeps their order
+        yield from sorted(both, key=_at, reverse=True)
 
 
 def _at(document: Mapping[str, Any]) -> datetime:

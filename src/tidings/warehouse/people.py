@@ -201,10 +201,10 @@ def known_by(shop: Shop, ids: Iterable[str]) -> Known:
             break
         owner.update(fresh)
         latest = fresh
-    ids: dict[str, set[str]] = {one: {one} for one in canonical.values()}
+    gathered: dict[str, set[str]] = {one: {one} for one in canonical.values()}
     for alias, person in owner.items():
-        ids[person].add(alias)
-    return Known(canonical, ids)
+        gathered[person].add(alias)
+    return Known(canonical, gathered)
 
 
 def _former(shop: Shop, ids: Iterable[str]) -> set[str]:

@@ -26,7 +26,8 @@ _LOOK, _ANSWER = ["GET", "HEAD"], ["GET", "HEAD", "POST"]
 def public_app(opened: Opened, intake: Intake | None = None) -> ASGIApp:
     """Return the public web service of a project: it writes to the ledger and shows nobody's data.
 
-    ``intake`` is another way to write what providers report. Raises DefinitionError when the shop's own pages do not render.
+    ``intake`` is another way to write what providers report. Raises DefinitionError when the shop's own pages do not
+    render.
     """
     base = urlsplit(opened.settings.public_url).path.rstrip("/")
     pages = Pages(opened.brand, opened.project.folder / FOLDER, base)
