@@ -22,6 +22,14 @@ HOLDOUTS = {
     "price_drop": "40%",
     "win_back": "40%",
 }
+# Few messages are due at once in a small shop: more shards would only mean more questions to the warehouse. And of so
+# few a handful of bounces is a large share, of which the dispatch DAG would rightly warn by failing.
+_SMALL_SHOP = """dispatch:                   # one part is enough for a shop of this size
+  shards: 1
+
+brakes:                     # a week's few hundred messages of one campaign say little about its bounces
+  bounces: {at_least: 2000}
+"""
 _COPIED = ("triggers", "message_templates", "dags", "plugins")
 
 
@@ -84,8 +92,7 @@ def _shop(text: str, ports: Ports) -> str:
     }
     for ours, demo in said.items():
         text = text.replace(ours, demo)
-    # Few messages are due at once in a small shop: more shards would only mean more questions to the warehouse.
-    return f"{text}\ndispatch:                   # one part is enough for a shop of this size\n  shards: 1\n"
+    return f"{text}\n{_SMALL_SHOP}"
 
 
 def open_keys(folder: Path) -> Secrets:

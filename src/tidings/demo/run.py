@@ -170,12 +170,15 @@ def run(project: Path, *, once: bool = False, folder: Path | None = None) -> int
 
 @contextmanager
 def _stopped_by_signals() -> Iterator[None]:
-    """Let TERM and HUP stop the demo as Ctrl-C does, so that its services are stopped too."""
+    """Let TERM and HUP stop the demo as Ctrl-C does, so that its services are stopped too.
+
+    Ctrl-C is asked for as well: whatever a shell starts in the background begins with it ignored.
+    """
 
     def stop(*_: int | FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = {one: signal.signal(one, stop) for one in (signal.SIGTERM, signal.SIGHUP)}
+    before = {one: signal.signal(one, stop) for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:

@@ -111,7 +111,7 @@ class Shoppers:
     def arrives(self, written: Written) -> str:
         """Return what the carrier does: deliver, or block or bounce for an address that is no good."""
         luck = fate(self.shop.seed, "address", written.channel, written.customer_id)
-        if luck < (0.012 if written.channel == "email" else 0.02):
+        if luck < (0.008 if written.channel == "email" else 0.012):
             return "bounce"
         return "block" if luck < 0.03 and self._luck(written, "block") < 0.4 else "deliver"
 
