@@ -60,6 +60,17 @@ class BackInStock(Trigger):
         timedelta(days=90), description="How long a request waits when it names no end of its own."
     )
 
+    hold: PositiveDuration | None = Field(
+        timedelta(hours=24),
+        description="How long somebody who was told may still come and buy: until then they count against the pieces "
+        "that are back, and no more people are told than will probably buy them; null tells everybody at once.",
+    )
+
+    @property
+    def holds(self) -> timedelta | None:
+        """Return how long a person who was told counts against the pieces."""
+        return self.hold
+
     @property
     def wait(self) -> timedelta:
         """Return how long the goods must have been back."""

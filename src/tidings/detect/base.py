@@ -36,6 +36,11 @@ class Trigger(BaseModel, ABC):
     def wait(self) -> timedelta:
         """The time between an entry's anchor and the moment it is due (``entered_at = anchor_at + wait``)."""
 
+    @property
+    def holds(self) -> timedelta | None:
+        """How long a person who was told counts against the pieces that are there; None: nothing here is few."""
+        return None
+
     @abstractmethod
     def found(self, tables: Tables, window: Window) -> Select[Any]:
         """Return the one SELECT that finds every entry due in the window; ``window.end`` is ``as_of``.

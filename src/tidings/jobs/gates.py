@@ -9,11 +9,13 @@ from datetime import datetime, timedelta
 from tidings.definitions import Campaign, Step
 from tidings.errors import TemplateError
 from tidings.jobs import campaigns as words
+from tidings.jobs import releases
 from tidings.jobs.compose import draft, envelope, feedback_id
 from tidings.jobs.curbs import HALTED, Deferral, Ending, scopes_of
 from tidings.jobs.evidence import Evidence, audience
 from tidings.jobs.facts import Facts, Open, Shelf, deepened, gather, owners, with_products
 from tidings.jobs.opening import Opened
+from tidings.jobs.releases import Releases
 from tidings.jobs.sending import Halts, Ready
 from tidings.jobs.suggest import Suggestions
 from tidings.jobs.versions import Versions
@@ -105,8 +107,9 @@ def pass_gates(
     about_lapsed = [due.entry for due in winning if campaigns[due.campaign].detect.type_name == "win_back"]
     suggestions = Suggestions(opened, now, about_lapsed)
     versions = versions or Versions(opened)
-    writing = _Writing(opened, facts, suggestions, Evidence(versions, facts, audience(opened, space)), batch)
-    for due in winning:
+    evidence = Evidence(versions, facts, audience(opened, space))
+    writing = _Writing(opened, facts, suggestions, evidence, Releases(opened, campaigns, now), batch)
+    for due in writing.releases.in_turn(winning):
         _write(writing, due, campaigns[due.campaign])
     batch.versions = versions.take()
     return batch
@@ -316,6 +319,7 @@ class _Writing:
     facts: Facts
     suggestions: Suggestions
     evidence: Evidence
+    releases: Releases
     batch: Batch
 
 
@@ -349,6 +353,7 @@ def _write(writing: _Writing, due: Due, campaign: Campaign) -> None:
         provider=provider_name(opened, due.channel, batch.space),
         mailbox=_mailbox(channel, address),
         evidence=writing.evidence.of(due, campaign, customer, address, written=written, hours=hours),
+        pool=writing.releases.pool(due, campaign, facts),
     )
     feedback = feedback_id(opened.settings.shop, due)
     leaving = None if due.held_out else envelope(opened, due.id, channel, address, written, feedback=feedback)
@@ -363,7 +368,8 @@ def _write(writing: _Writing, due: Due, campaign: Campaign) -> None:
 def refused(some: Sequence[Ready], begun: Begun, now: datetime) -> tuple[list[Deferral], list[Ending]]:
     """Return what becomes of messages that the step to ``sending`` refused.
 
-    A capped message waits for room until it would expire; then it ends as skipped(capped).
+    A capped message waits for room until it would expire; then it ends as skipped(capped). One about goods that are
+    too few waits for the next wave, which reads the stock again.
     """
     deferred: list[Deferral] = []
     ended: list[Ending] = []
@@ -371,6 +377,10 @@ def refused(some: Sequence[Ready], begun: Begun, now: datetime) -> tuple[list[De
         free = begun.capped.get(one.intent.id)
         if one.intent.id in begun.suppressed:
             ended.append((one.intent.id, Status.SKIPPED, SkipReason.SUPPRESSED, None))
+        elif one.intent.id in begun.waiting and now + releases.WAVE < one.expires_at:
+            deferred.append((one.intent.id, now + releases.WAVE, SkipReason.TOO_FEW))
+        elif one.intent.id in begun.waiting:
+            ended.append((one.intent.id, Status.SKIPPED, SkipReason.TOO_FEW, None))
         elif free is not None and free < one.expires_at:
             deferred.append((one.intent.id, max(free, now + timedelta(minutes=1)), SkipReason.CAPPED))
         elif free is not None:

@@ -335,6 +335,22 @@ def _sums(conn: Connection, query: Any) -> dict[str, int]:
     return {currency: int(amount) for currency, amount in conn.execute(query)}
 
 
+def bought_lately(conn: Connection, campaign: str, *, since: datetime, most: int = 2_000) -> tuple[int, int]:
+    """Return how many people a campaign wrote to since then, of the latest ``most``, and how many of them ordered."""
+    o = outcomes.c
+    latest = (
+        select(o.orders)
+        .where(o.campaign == campaign, o.arm == "treated", o.exposed_at >= since)
+        .order_by(o.exposed_at.desc())
+        .limit(most)
+        .subquery()
+    )
+    told, bought = conn.execute(
+        select(func.count(), func.coalesce(func.sum(case((latest.c.orders > 0, 1), else_=0)), 0)).select_from(latest)
+    ).one()
+    return int(told), int(bought)
+
+
 def credit_lines(
     conn: Connection, start: datetime, end: datetime, *, campaigns: Collection[str] | None = None
 ) -> Iterator[Credit]:

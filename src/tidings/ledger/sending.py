@@ -27,6 +27,19 @@ m = messages.c
 
 
 @dataclass(frozen=True, slots=True)
+class Pool:
+    """Goods that are few: at most ``at_most`` people are told of them within any stretch of length ``per``.
+
+    ``name`` is a contact of its own, locked and counted as a person's are; the held-out arm takes its places too,
+    or the arms would wait differently.
+    """
+
+    name: str
+    at_most: int
+    per: timedelta
+
+
+@dataclass(frozen=True, slots=True)
 class Intent:
     """A claimed, rendered message about to leave. ``person`` is the canonical customer id.
 
@@ -48,13 +61,15 @@ class Intent:
     provider: str | None = None
     mailbox: str | None = None
     evidence: str | None = None
+    pool: Pool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Begun:
     """What the commit decided: send exactly ``sending``; ``capped`` says when there is room again; ``lost``
     messages are no longer ours (lease, token or status) and must not be sent; ``suppressed`` were still ours when
-    their person or address was found to have opted out. ``number`` is this sending's; None when nothing leaves."""
+    their person or address was found to have opted out. ``number`` is this sending's; None when nothing leaves.
+    ``waiting`` are those for whom too few pieces are there."""
 
     sending: frozenset[str]
     held_out: frozenset[str]
@@ -62,6 +77,7 @@ class Begun:
     lost: frozenset[str]
     suppressed: frozenset[str] = frozenset()
     number: int | None = None
+    waiting: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,23 +114,26 @@ def begin_sending(
     """
     _lock_contacts(conn, intents)
     ours = _ours(conn, token, [intent.id for intent in intents], ahead)
-    room = _Room(conn, space, [one for one in intents if one.id in ours and not one.exempt], caps, now)
+    room = _Room(conn, space, [one for one in intents if one.id in ours], caps, now)
     closed = _opted_out(conn, [one for one in intents if one.id in ours])
     going: list[Intent] = []
     capped: dict[str, datetime] = {}
+    waiting: set[str] = set()
     said: dict[str, str] = {}
     for intent in intents:
         if intent.id not in ours or intent.id in closed:
+            continue
+        if intent.pool is not None and room.drained(intent.pool):
+            waiting.add(intent.id)
             continue
         free = None if intent.exempt else room.free_at(intent)
         if free is not None:
             capped[intent.id] = free
             continue
         going.append(intent)
-        if not intent.exempt:
-            if intent.evidence is not None:
-                said[intent.id] = room.told(intent)
-            room.take(intent)
+        if not intent.exempt and intent.evidence is not None:
+            said[intent.id] = room.told(intent)
+        room.take(intent)
     _mark(conn, going, now)
     _write_receipts(conn, going, said)
     _readdress(conn, [one for one in going if one.address_hash and one.address_hash != ours[one.id]])
@@ -127,6 +146,7 @@ def begin_sending(
         frozenset(one.id for one in intents if one.id not in ours),
         closed,
         note_sending(conn, at=now, count=len(leaving)) if leaving and space == Space.LIVE else None,
+        frozenset(waiting),
     )
 
 
@@ -150,6 +170,7 @@ def _lock_contacts(conn: Connection, intents: Sequence[Intent]) -> None:
     if conn.dialect.name == "sqlite":
         return  # one writer at a time, and this transaction is it
     wanted = {name for one in intents if not one.exempt for name in contacts_of(one.person, one.address_hash)}
+    wanted |= {one.pool.name for one in intents if one.pool is not None}
     names = bulk.ids(conn, wanted)
     conn.execute(
         upsert(conn, contacts)
@@ -183,14 +204,17 @@ class _Room:
         self._space, self._caps, self._now = space, caps, now
         self._used: dict[str, list[tuple[str, datetime]]] = defaultdict(list)
         self.taken: list[tuple[Any, ...]] = []
-        names = {name for one in intents for name in contacts_of(one.person, one.address_hash)}
-        if not names or not caps:
+        names = {name for one in intents if not one.exempt for name in contacts_of(one.person, one.address_hash)}
+        pools = {one.pool.name: one.pool.per for one in intents if one.pool is not None}
+        stretches = [*(cap.per for cap in caps), *pools.values()]
+        if not names | pools.keys() or not stretches:
             return
+        names |= pools.keys()
         slots, wanted = contact_slots.c, bulk.ids(conn, names)
         rows = conn.execute(
             select(slots.contact, slots.channel, slots.at)
             .join(wanted, wanted.c.id == slots.contact)
-            .where(slots.space == space, slots.at > now - max(cap.per for cap in caps))
+            .where(slots.space == space, slots.at > now - max(stretches))
         )
         for contact, channel, at in rows:
             self._used[contact].append((channel, at))
@@ -210,6 +234,10 @@ class _Room:
                     latest = free
         return latest
 
+    def drained(self, pool: Pool) -> bool:
+        """Return whether as many people were told lately as may be."""
+        return sum(1 for _, at in self._used.get(pool.name, ()) if at > self._now - pool.per) >= pool.at_most
+
     def told(self, intent: Intent) -> str:
         """Return how full each cap of the channel is before this message, as evidence writes it: "0/1","2/4"."""
         of_channel = [cap for cap in self._caps if cap.covers(Channel(intent.channel))]
@@ -225,7 +253,8 @@ class _Room:
         return sum(1 for channel, at in times if at > since and cap.covers(Channel(channel)))
 
     def take(self, intent: Intent) -> None:
-        for contact in contacts_of(intent.person, intent.address_hash):
+        contacts = () if intent.exempt else contacts_of(intent.person, intent.address_hash)
+        for contact in (*contacts, intent.pool.name) if intent.pool is not None else contacts:
             self._used[contact].append((intent.channel, self._now))
             self.taken.append((contact, self._now, intent.id, intent.channel, self._space))
 

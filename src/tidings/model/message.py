@@ -42,6 +42,7 @@ class SkipReason(StrEnum):
     COOLDOWN = "cooldown"
     CAPPED = "capped"
     OUTRANKED = "outranked"
+    TOO_FEW = "too_few"
     QUIET = "quiet"
     PURCHASED = "purchased"
     NOT_TRUE = "not_true"
@@ -75,6 +76,7 @@ SENTENCES: dict[SkipReason, str] = {
     SkipReason.COOLDOWN: "Entered this campaign recently",
     SkipReason.CAPPED: "Limit per person reached",
     SkipReason.OUTRANKED: "A more important campaign wrote to them",
+    SkipReason.TOO_FEW: "Fewer pieces than people waiting, and others were told first",
     SkipReason.QUIET: "No moment outside quiet hours before it expired",
     SkipReason.PURCHASED: "They bought before we wrote",
     SkipReason.NOT_TRUE: "No longer true when it was due",

@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import timedelta
 from fractions import Fraction
 
 # Before anything is known, one in ten who are told buys: worth ten people's evidence (spec of triggers, T4).
 _PRIOR_BOUGHT, _PRIOR_TOLD = 1, 10
-
-
-@dataclass(frozen=True, slots=True)
-class Release:
-    """A trigger's rule: those told within ``hold`` may still buy, so they count against what is there.
-
-    ``cautious`` (0 to 1) is the share of the goods that may be promised at all.
-    """
-
-    hold: timedelta
-    cautious: Fraction = Fraction(1)
 
 
 def purchase_rate(told: int, bought: int) -> Fraction:
@@ -31,12 +18,9 @@ def purchase_rate(told: int, bought: int) -> Fraction:
     return Fraction(_PRIOR_BOUGHT + bought, _PRIOR_TOLD + told)
 
 
-def room(sellable: int, rate: Fraction, cautious: Fraction = Fraction(1)) -> int:
+def room(sellable: int, rate: Fraction) -> int:
     """Return how many people may have been told within the hold, those about to be told included.
 
-    With 5 pieces and one in ten buying, 50 people, not 10,000. A piece on the shelf is worth telling one person,
-    whatever the rate.
+    With 5 pieces and one in ten buying, 50 people, not 10,000.
     """
-    if sellable <= 0:
-        return 0
-    return max(1, int(cautious * sellable / rate))
+    return int(sellable / rate) if sellable > 0 else 0
