@@ -162,6 +162,8 @@ def test_a_warning_is_noted_once_a_day_and_stops_nothing(laid_out: Callable[...,
     assert [one.stopped for one in found] == [(), (), ()]
     assert [len(one.warned) for one in found] == [3, 0, 3]
     assert brakes.on(day.opened) == []
+    assert len(brakes.warned(day.opened, now=NOON + 31 * HOUR)) == 3
+    assert brakes.warned(day.opened, now=NOON + 5 * DAY) == []
 
 
 @pytest.mark.parametrize(("delivered", "complained", "why"), [(9, 9, "too few messages"), (1000, 2, "too few people")])

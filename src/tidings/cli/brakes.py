@@ -50,20 +50,24 @@ def resume(what: Scope, project: ProjectDir = HERE) -> None:
 
 
 def brakes(project: ProjectDir = HERE, json: AsJson = False) -> None:
-    """List what is stopped: since when, by whom, why, and what to do."""
+    """List what is stopped, and what is close to it: since when, by whom, why, and what to do."""
     from tidings.jobs import brakes as job
     from tidings.jobs.opening import open_project
 
     with open_project(project) as opened:
-        found = job.on(opened)
+        found, near = job.on(opened), job.warned(opened)
         zone = opened.settings.brand.zone
     if json:
-        facts(found)
+        facts({"on": found, "warned": near})
         return
     for one in found:
         line(status("paused"), f"  {one.scope}  since {moment(one.at, zone)}, by {one.by}")
         line(f"        {one.reason}")
         line("        ", one.remedy or f"`tidings resume {one.what}` lets go.", dim=True)
+    for warning in near:
+        line(status("warning"), f"  {warning.scope}  {moment(warning.at, zone)}")
+        line(f"        {warning.reason}")
+        line("        ", warning.remedy, dim=True)
     line("Nothing is stopped." if not found else f"{counted(len(found), 'brake')} on.")
 
 

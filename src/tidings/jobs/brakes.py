@@ -13,6 +13,7 @@ from tidings.errors import DefinitionError
 from tidings.jobs.opening import Opened
 from tidings.ledger import brakes
 from tidings.ledger.brakes import BrakeEvent
+from tidings.measure.alerts import WARNINGS_LAST
 from tidings.model.people import Channel
 from tidings.plan.mailboxes import MAILBOXES
 
@@ -65,6 +66,16 @@ def on(opened: Opened) -> list[BrakeOn]:
     return [BrakeOn(scope, one.reason, one.at, one.by, remedies.get(scope, "")) for scope, one in found.items()]
 
 
+def warned(opened: Opened, *, now: datetime | None = None) -> list[BrakeEvent]:
+    """Return what came near a brake in the two days before ``now`` and is not stopped."""
+    now = now or opened.ledger.now()
+    with opened.ledger.reading() as conn:
+        return brakes.warnings(conn, since=now - WARNINGS_LAST)
+
+
+_LEVELS = {"pulled": logging.ERROR, "warned": logging.WARNING, "released": logging.INFO}
+
+
 def alarms(opened: Opened) -> list[BrakeEvent]:
     """Return what happened to brakes and was told to nobody yet, and note it as told: each event comes once.
 
@@ -79,8 +90,7 @@ def alarms(opened: Opened) -> list[BrakeEvent]:
         mine = brakes.told(conn, [one.id for one in waiting], now)
     found = [one for one in waiting if one.id in mine]
     for one in found:
-        level = logging.INFO if one.action == "released" else logging.ERROR
-        log.log(level, "%s", sentence(one))
+        log.log(_LEVELS[one.action], "%s", sentence(one))
     return found
 
 

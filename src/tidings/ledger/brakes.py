@@ -123,6 +123,12 @@ def events(conn: Connection, *, since: datetime | None = None, untold: bool = Fa
     return [BrakeEvent(*row) for row in conn.execute(wanted.order_by(e.at, e.id))]
 
 
+def warnings(conn: Connection, *, since: datetime) -> list[BrakeEvent]:
+    """Return the newest warning of each scope since then that was not stopped or let go after it, by scope."""
+    latest = {one.scope: one for one in events(conn, since=since)}
+    return [one for _, one in sorted(latest.items()) if one.action == "warned"]
+
+
 def told(conn: Connection, ids: Sequence[str], at: datetime) -> set[str]:
     """Note that these events are being told; return those that nobody had told before. Each is told once."""
     if not ids:

@@ -13,6 +13,8 @@ from tidings.ledger import brakes, counts, progress
 # Brakes that were pulled by no person say what to do.
 BY_ITSELF = ("dispatch", "rates")
 LOOK_BACK = timedelta(days=7)
+# A rate is looked at many times a day and told of once: what was not told again since is over.
+WARNINGS_LAST = timedelta(days=2)
 # A run that began so long ago and never ended has crashed or hangs.
 LONGEST_RUN = timedelta(hours=2)
 # Results older than this are not today's.
@@ -30,6 +32,8 @@ def alerts(
         remedy = remedies.get(scope, "") if brake.by in BY_ITSELF else ""
         todo = remedy or f"Go on with `tidings resume {what}`."
         yield f"{stopped} since {_moment(brake.at, zone)}: {brake.reason}. {todo}"
+    for warned in brakes.warnings(conn, since=now - WARNINGS_LAST):
+        yield f"{_of(warned.scope, titles)} is close to being stopped: {warned.reason}. {warned.remedy}".strip()
     for campaign, waiting in progress.waiting(conn):
         yield (
             f"{titles.get(campaign, campaign)} waits for approval: it would write to {waiting:,} people at once. "
@@ -62,6 +66,11 @@ def _scope(scope: str, titles: Mapping[str, str]) -> str:
             return f"Marketing to mailboxes at {name} is stopped"
         case _:
             return f"Sending by {name} is stopped"
+
+
+def _of(scope: str, titles: Mapping[str, str]) -> str:
+    stopped = _scope(scope, titles)
+    return stopped.removesuffix(" is stopped")
 
 
 def _moment(at: datetime, zone: str) -> str:
