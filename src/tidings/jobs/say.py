@@ -84,8 +84,9 @@ def unsubscribe(opened: Opened, token: str, at: datetime) -> bool:
     known = Person(contact, (contact.customer_id,))
     channel = Channel(contact.channel)
     with opened.ledger.writing() as conn:
-        _close(conn, known, channel, at, source="one_click")
+        # The message before its person, as webhooks do: two that come at once then never wait for each other.
         engagements.take(conn, [_unsubscribed(contact, at)], at, provider="redirect")
+        _close(conn, known, channel, at, source="one_click")
     try:
         more = person(opened, contact)
         if widened(known, more, channel):
