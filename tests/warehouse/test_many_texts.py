@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-ODD = ["", " ", "a,b", "it's", 'quo"te', "ä", "日本", "a\x1eb", "a\nb", "%", "\\", "a\x1fb", "a"]
+ODD = ["", " ", "a,b", "it's", 'quo"te', "ä", "日本", "a\x1eb", "a\nb", "\\", "a\x1fb", "a"]
 
 
 def filled(shop):
@@ -21,7 +21,7 @@ def found(warehouse, wanted):
 
 def test_hundreds_of_texts_find_the_rows_that_hold_one_of_them(shop):
     many, warehouse = filled(shop)
-    assert found(warehouse, many[:200] + ["no such", "c"]) == sorted(many[:200])
+    assert found(warehouse, [*many[:200], "no such", "c"]) == sorted(many[:200])
     assert found(warehouse, many[:10] * 40) == sorted(many[:10])
     assert found(warehouse, []) == []
 
