@@ -23,7 +23,7 @@ HOLDOUTS = {
     "win_back": "40%",
 }
 # Few messages are due at once in a small shop: more shards would only mean more questions to the warehouse. And of so
-# few a handful of bounces is a large share, of which the dispatch DAG would rightly warn by failing.
+# few a handful of bounces is a large share, of which nobody needs to be warned.
 _SMALL_SHOP = """dispatch:                   # one part is enough for a shop of this size
   shards: 1
 

@@ -71,14 +71,16 @@ def run(opened: Opened, *, now: datetime | None = None, every: timedelta | None 
             limits = _limits(opened, rate.kind)
             if rate.few or rate.share < limits.warn:
                 continue
-            told = {"reason": _reason(rate, limits), "remedy": _remedy(rate), "at": now, "by": BY}
-            if rate.share >= limits.stop:
+            stops = rate.share >= limits.stop
+            told = {"reason": _reason(rate, limits), "remedy": _remedy(rate, stops=stops), "at": now, "by": BY}
+            if stops:
                 if brakes.pull(conn, rate.scope, **told):  # type: ignore[arg-type]
                     stopped.append(rate.scope)
             elif brakes.warn(conn, rate.scope, **told):  # type: ignore[arg-type]
                 warned.append(rate.scope)
     if stopped or warned:
-        log.error("rates stopped=%s warned=%s", ",".join(stopped) or "-", ",".join(warned) or "-")
+        level = logging.ERROR if stopped else logging.INFO
+        log.log(level, "rates stopped=%s warned=%s", ",".join(stopped) or "-", ",".join(warned) or "-")
     return RateCounts(True, tuple(stopped), tuple(warned))
 
 
@@ -161,14 +163,15 @@ def _reason(rate: Rate, limits: RateBrake) -> str:
 _WORDS = {"complaints": "complaints", "bounces": "hard bounces"}
 _REMEDIES: Mapping[str, str] = {
     "complaints": "Look at whom {who} writes to and how often: tighten the trigger, lengthen its cooldown, write only "
-    "to people who clicked lately; then run `tidings resume {what}`, and counting begins anew.",
+    "to people who clicked lately",
     "bounces": "Look at where the addresses come from: a stale import or a sign-up form without confirmation; take "
-    "dead addresses out of the customer table, then run `tidings resume {what}`, and counting begins anew.",
+    "dead addresses out of the customer table",
 }
 
 
-def _remedy(rate: Rate) -> str:
+def _remedy(rate: Rate, *, stops: bool) -> str:
     what = rate.scope.removeprefix("campaign:")
     kind, _, name = rate.scope.partition(":")
     who = {"campaign": f"the campaign {name}", "marketing": "the shop", "mailbox": "the shop"}[kind]
-    return _REMEDIES[rate.kind].format(who=who, what=what)
+    then = f"; then run `tidings resume {what}`, and counting begins anew." if stops else "."
+    return _REMEDIES[rate.kind].format(who=who) + then
