@@ -16,8 +16,11 @@ _ZWJ = "\u200d"
 
 def one_line(text: str, limit: int = 200) -> str:
     """Return text as one harmless line of at most ``limit`` characters, never cut inside a grapheme."""
-    if len(text) <= limit and text.isascii() and text.isprintable():
-        return text.strip() if "  " not in text else " ".join(text.split())
+    if len(text) <= limit:
+        # What can be printed holds nothing unseen, and no space but the plain one.
+        bare = text.strip()
+        if bare.isprintable() and (bare.isascii() or unicodedata.is_normalized("NFC", bare)):
+            return bare if "  " not in bare else " ".join(bare.split())
     # A name of a megabyte is cut before it is looked at; eight code points a character is generous.
     text = unicodedata.normalize("NFC", _UNSEEN.sub("", text[: limit * 8]))
     text = _BREAKS.sub(" ", text).strip()

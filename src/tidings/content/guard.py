@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from types import SimpleNamespace
 from typing import Any
 
 from jinja2 import StrictUndefined, Undefined, nodes, pass_context
@@ -20,6 +20,8 @@ WORK = 20_000  # units a message may spend; a loop's turn costs 1, and 64 charac
 LONGEST_VALUE = 20_000  # characters of one computed string, items of one computed list
 _LONGEST_RANGE = 1_000
 _LARGEST_BITS = 512
+_SHORT = 256  # characters of a text that costs nothing to print
+_MOST_ESCAPED = 16_384
 _PRINTED = (str, int, float)  # Decimal and dates print through filters; a list never prints itself
 
 # Filters of Jinja2 that neither multiply text nor call what they are given.
@@ -33,16 +35,12 @@ class Overdone(SecurityError):
     """The template does more than a message may."""
 
 
-def _spend(context: Context, units: int) -> None:
+@pass_context
+def _spend(context: Context, units: int) -> str:
     left: list[int] = context.parent["_work"]
     left[0] -= units
     if left[0] < 0:
         raise Overdone("loops or writes more than a message may")
-
-
-@pass_context
-def _tick(context: Context, weight: int) -> str:
-    _spend(context, weight)
     return ""
 
 
@@ -50,7 +48,7 @@ def _tick(context: Context, weight: int) -> str:
 def _shown(context: Context, value: Any) -> Any:
     """Return what an expression prints, counted and harmless. A missing value never becomes the word None."""
     if isinstance(value, str):
-        if len(value) > 256:
+        if len(value) > _SHORT:
             _spend(context, len(value) >> 6)
         return value if value.isprintable() else type(value)(readable(value))
     if value is None:
@@ -63,15 +61,19 @@ def _shown(context: Context, value: Any) -> Any:
 @pass_context
 def _shown_in_html(context: Context, value: Any) -> str:
     """Return what an expression prints in HTML, escaped: a page in ASCII is put together and packed faster."""
-    if type(value) is str and len(value) <= 256:
-        return _escaped(value)
     shown = escape(_shown(context, value))
     return shown if shown.isascii() else ascii_html(shown)
 
 
-@lru_cache(maxsize=16_384)
-def _escaped(value: str) -> str:
-    return ascii_html(str(escape(value if value.isprintable() else readable(value))))
+class _Escaped(dict[str, str]):
+    """Short plain texts as HTML prints them, each worked out once; how many are kept is bounded."""
+
+    def __missing__(self, value: str) -> str:
+        if len(self) >= _MOST_ESCAPED:
+            self.clear()
+        shown = str(escape(value if value.isprintable() else readable(value)))
+        found = self[value] = shown if shown.isascii() else ascii_html(shown)
+        return found
 
 
 def ascii_html(html: str) -> str:
@@ -123,13 +125,37 @@ def _range(*bounds: int) -> range:
 
 
 class _Printer(CodeGenerator):
-    """Writes the calls that print: in HTML what ``finalize`` returns is escaped already."""
+    """Writes what most messages do often without a call: printing a short plain text, reading a view's field.
+
+    Everything else goes the way of ``finalize`` and ``getattr``; in HTML what ``finalize`` returns is escaped already.
+    """
 
     def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: CodeGenerator._FinalizeInfo) -> None:
-        if finalize.src is None or frame.eval_ctx.volatile or not frame.eval_ctx.autoescape:
+        if finalize.src is None or frame.eval_ctx.volatile:
             super()._output_child_pre(node, frame, finalize)
+        elif frame.eval_ctx.autoescape:
+            self.write("(environment.escaped[printed] if type(printed := (")
         else:
-            self.write(f"({finalize.src}")
+            self.write("(printed if type(printed := (")
+
+    def _output_child_post(self, node: nodes.Expr, frame: Frame, finalize: CodeGenerator._FinalizeInfo) -> None:
+        if finalize.src is None or frame.eval_ctx.volatile:
+            super()._output_child_post(node, frame, finalize)
+        elif frame.eval_ctx.autoescape:
+            self.write(f")) is str and len(printed) <= {_SHORT} else {finalize.src}printed))")
+        else:
+            short = f")) is str and len(printed) <= {_SHORT} and printed.isprintable()"
+            self.write(f"{short} else str({finalize.src}printed)))")
+
+    def visit_Getattr(self, node: nodes.Getattr, frame: Frame) -> None:
+        guarded = self.environment
+        if not isinstance(node.node, nodes.Name) or node.attr not in guarded.fields:  # type: ignore[attr-defined]
+            super().visit_Getattr(node, frame)
+            return
+        name = frame.symbols.ref(node.node.name)
+        self.write(f"({name}.{node.attr} if type({name}) in environment.having.{node.attr} else ")
+        super().visit_Getattr(node, frame)
+        self.write(")")
 
 
 class Guarded(ImmutableSandboxedEnvironment):
@@ -148,10 +174,15 @@ class Guarded(ImmutableSandboxedEnvironment):
             keep_trailing_newline=True, cache_size=0,
         )  # fmt: skip
         self.filters = {name: FILTERS[name] for name in _PLAIN_FILTERS}
-        self.filters |= {"replace": _replace, "join": _join, "_tick": _tick, "_joined": _joined, "_bounded": _bounded}
+        self.filters |= {"replace": _replace, "join": _join, "_tick": _spend, "_joined": _joined, "_bounded": _bounded}
         self.filters |= filters
         self.globals = {"range": _range, "namespace": self.globals["namespace"]}
         self._fields = {view: frozenset(view.__dataclass_fields__) for view in views}  # type: ignore[attr-defined]
+        # What compiled templates ask by themselves: which views have a field of this name, and texts as HTML.
+        self.fields = frozenset(field for fields in self._fields.values() for field in fields)
+        having = {field: frozenset(one for one in views if field in self._fields[one]) for field in self.fields}
+        self.having = SimpleNamespace(**having)
+        self.escaped = _Escaped()
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         fields = self._fields.get(type(obj))

@@ -182,7 +182,7 @@ class Links:
     people without tracking consent; their opt-out links are signed all the same.
     """
 
-    __slots__ = ("_numbers", "_public_url", "_signer", "message_id", "tracked", "utm")
+    __slots__ = ("_asked", "_numbers", "_public_url", "_signer", "message_id", "tracked", "utm")
 
     def __init__(
         self,
@@ -196,12 +196,16 @@ class Links:
         self._signer = signer
         self._public_url = public_url.rstrip("/")
         self._numbers: dict[str, str] = {}
+        self._asked: dict[str, str] = {}  # what was given, and what was written for it
         self.message_id = message_id
         self.tracked = tracked
         self.utm = utm
 
     def to(self, url: str) -> str:
         """Return what to write for a link to ``url``. Raises TemplateError for a target no message may have."""
+        known = self._asked.get(url) if type(url) is str else None
+        if known is not None:
+            return known
         target = safe_url(str(url))
         if target is None:
             raise TemplateError("a link must be an https address without spaces or credentials")
@@ -213,6 +217,8 @@ class Links:
                 raise TemplateError(f"a message may have at most {MOST_LINKS} different links")
             written = f"{self._public_url}/c/{self._signer.click(self.message_id, n)}" if self.tracked else target
             self._numbers[target] = written
+        if type(url) is str:
+            self._asked[url] = written
         return written
 
     @property

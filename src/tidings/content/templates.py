@@ -84,7 +84,7 @@ class Template:
             size = len(part) if part.isascii() else len(part.encode("utf-8", "surrogatepass"))
             if size > limit:
                 raise self._too(f"must be at most {limit} bytes, or Gmail clips it; found {size}")
-        text = _GAPS.sub("\n\n", text).strip() + "\n"
+        text = (_GAPS.sub("\n\n", text) if "\n\n\n" in text else text).strip() + "\n"
         return Rendered(subject, preheader, html, text, links.targets, self.hash)
 
     def _too(self, what: str) -> TemplateError:
@@ -207,7 +207,8 @@ def _first(message: str | None) -> str:
 
 @pass_context
 def _tracked(context: Context, url: str) -> str:
-    return str(context.parent["_links"].to(url))
+    written: str = context.parent["_links"].to(url)
+    return written
 
 
 @pass_context
