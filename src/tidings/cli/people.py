@@ -1,4 +1,4 @@
-"""Commands about one person's data: forget them, hand them what is known; and keep nothing longer than needed."""
+"""Commands about people: obey their "no", read their texts, forget them, hand them what is known, keep nothing long."""
 
 from __future__ import annotations
 
@@ -9,16 +9,74 @@ from typing import Annotated
 import typer
 
 from tidings.cli.options import HERE, AsJson, ProjectDir
-from tidings.cli.printing import counted, facts, line, number, status, working
+from tidings.cli.printing import counted, facts, line, moment, number, status, working
 
 CustomerId = Annotated[str, typer.Argument(metavar="CUSTOMER", help="Any id of the customer.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
+    app.command("opt-out")(opt_out)
+    app.command()(texts)
     app.command()(forget)
     app.command("export-person")(export_person)
     app.command()(retain)
+
+
+def opt_out(
+    customer: Annotated[str | None, typer.Argument(metavar="CUSTOMER", help="Any id of the customer.")] = None,
+    email: Annotated[list[str] | None, typer.Option("--email", help="An address of theirs.")] = None,
+    phone: Annotated[list[str] | None, typer.Option("--phone", help="A number of theirs.")] = None,
+    channel: Annotated[str, typer.Option("--channel", help="email, sms or all.")] = "all",
+    project: ProjectDir = HERE,
+    json: AsJson = False,
+) -> None:
+    """Obey a "no" that came by letter, telephone or reply: never write to them again on a channel, or on any."""
+    from tidings.errors import DefinitionError
+    from tidings.jobs import opt_out as job
+    from tidings.jobs.opening import open_project
+    from tidings.model.people import Channel
+
+    if channel not in ("all", *Channel):
+        raise DefinitionError(f'--channel: must be email, sms or all; found "{channel}"')
+    wanted = tuple(Channel) if channel == "all" else (Channel(channel),)
+    with open_project(project) as opened:
+        done = job.run(opened, customer, emails=email or (), phones=phone or (), channels=wanted)
+    if json:
+        facts(done)
+        return
+    about = f"{counted(done.ids, 'id')} and {counted(done.addresses, 'address', 'addresses')}"
+    line(f"{' and '.join(done.channels)} closed for {about}; what was waiting is cancelled.")
+    if not done.news:
+        line("All of it was closed already.", dim=True)
+
+
+def texts(
+    stop: Annotated[str | None, typer.Option("--stop", metavar="ID", help="Obey this text as a stop.")] = None,
+    read: Annotated[str | None, typer.Option("--read", metavar="ID", help="Put this text away.")] = None,
+    project: ProjectDir = HERE,
+    json: AsJson = False,
+) -> None:
+    """List incoming texts that no rule understood, and settle them one by one."""
+    from tidings.errors import DefinitionError
+    from tidings.jobs import texts as job
+    from tidings.jobs.opening import open_project
+
+    with open_project(project) as opened:
+        for name, is_stop in ((stop, True), (read, False)):
+            if name is not None and not job.settle(opened, name, opt_out=is_stop):
+                raise DefinitionError(f'text: must be one that waits for a person; found "{name}"')
+        found, zone = job.unclear(opened), opened.settings.brand.zone
+    if json:
+        facts(found)
+        return
+    for one in found:
+        line(f"{one.id}  {moment(one.at, zone)}")
+        line(f"    {one.words}")
+    if found:
+        line(f"{counted(len(found), 'text')} to read: `tidings texts --stop ID` or `tidings texts --read ID`.")
+    else:
+        line("No text waits for a person.")
 
 
 def forget(
