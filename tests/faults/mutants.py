@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, select, update
 
 from tidings.jobs import gates
-from tidings.ledger import dispatching, planning, sending
+from tidings.ledger import dispatching, outcomes, planning, room, sending
 from tidings.ledger.schema import messages
 from tidings.model.message import Status
 from tidings.plan.recheck import Pass
@@ -51,17 +51,17 @@ def reaper_plans_again() -> None:
 
 def unknown_is_retried() -> None:
     """Take a lost answer for a refusal."""
-    sending._WRITERS["unknown"] = sending._retry
+    outcomes._WRITERS["unknown"] = outcomes._retry
 
 
 def late_proof_is_refused() -> None:
     """Believe only who still holds the message."""
-    sending.PROVABLE = (Status.SENDING,)
+    outcomes.PROVABLE = (Status.SENDING,)
 
 
 def without_caps() -> None:
     """Find room under every cap."""
-    sending._Room.free_at = lambda *_: None  # type: ignore[method-assign]
+    room.Room.free_at = lambda *_: None  # type: ignore[method-assign]
 
 
 def without_lock() -> None:

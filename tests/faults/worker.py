@@ -32,7 +32,7 @@ from tidings.channels.base import Envelope, Provider
 from tidings.detect.walk import trigger_types
 from tidings.jobs import dispatch, plan
 from tidings.jobs.opening import Opened, open_project
-from tidings.ledger import dispatching, planning, sending
+from tidings.ledger import dispatching, planning, room
 from tidings.settings import EnvConnections
 
 # The six windows of F1, and three more: the caps counted and `sending` committed, but the provider not called yet;
@@ -58,6 +58,7 @@ class Watch:
         self.left -= 1
         if self.left == 0:
             os.kill(os.getpid(), self.signal)
+            time.sleep(0.05)  # another thread may take the signal, and this one would go on for a moment
 
     def pass_by(self, window: str) -> None:
         """Be at a point that lasts: act a moment after it began."""
@@ -89,14 +90,14 @@ def wrap(watch: Watch) -> None:
     gates, begin, record, provider = (
         dispatch.pass_gates, dispatch.Lane._begin, dispatch.Lane._record, Opened.provider
     )  # fmt: skip
-    outcomes, count, entries = dispatching.record_outcomes, sending._Room.__init__, planning.record
+    outcomes, count, entries = dispatching.record_outcomes, room.Room.__init__, planning.record
 
     def planning_on(*given: Any, **more: Any) -> Any:
         watch.arrive("planning")
         return entries(*given, **more)
 
-    def counting(room: Any, *given: Any) -> None:
-        count(room, *given)
+    def counting(found: Any, *given: Any) -> None:
+        count(found, *given)
         watch.arrive("counting")
 
     def passing(*given: Any) -> Any:
@@ -125,7 +126,7 @@ def wrap(watch: Watch) -> None:
     dispatch.Lane._record = recorded  # type: ignore[method-assign]
     planning.record = planning_on
     dispatching.record_outcomes = recording
-    sending._Room.__init__ = counting  # type: ignore[method-assign]
+    room.Room.__init__ = counting  # type: ignore[method-assign]
     Opened.provider = lambda *given, **more: Watched(provider(*given, **more), watch)  # type: ignore[assignment,method-assign]
 
 

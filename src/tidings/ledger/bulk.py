@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 from sqlalchemy import (
     BigInteger,
+    BindParameter,
     Boolean,
     Column,
     Connection,
@@ -43,13 +44,20 @@ def given(conn: Connection, columns: dict[str, TypeEngine[Any]], rows: Rows, *, 
     for row in plain:
         for i in instants:
             row[i] = None if row[i] is None else written(row[i])
-    if conn.dialect.name == "postgresql":
-        body = orjson.dumps([dict(zip(names, row, strict=True)) for row in plain]).decode()
-        records = func.json_to_recordset(cast(bindparam(name, body, Text(), unique=True), postgresql.JSON))
+    whole = [dict(zip(names, row, strict=True)) for row in plain] if conn.dialect.name == "postgresql" else plain
+    body = bindparam(name, orjson.dumps(whole).decode(), Text(), unique=True)
+    return table(conn.dialect.name, columns, body, name=name)
+
+
+def table(
+    dialect: str, columns: Mapping[str, TypeEngine[Any]], body: BindParameter[Any], *, name: str = "given"
+) -> FromClause:
+    """Return rows in JSON (on PostgreSQL objects, on SQLite arrays) as a table of the named, typed columns."""
+    if dialect == "postgresql":
+        records = func.json_to_recordset(cast(body, postgresql.JSON))
         typed = [column(one, kind) for one, kind in columns.items()]
         return records.table_valued(*typed, name=name).render_derived(with_types=True)
-    body = orjson.dumps(plain).decode()
-    each = func.json_each(bindparam(name, body, Text(), unique=True)).table_valued("value", name=f"{name}_rows")
+    each = func.json_each(body).table_valued("value", name=f"{name}_rows")
     parts = [
         func.json_extract(each.c.value, f"$[{i}]", type_=kind).label(one)
         for i, (one, kind) in enumerate(columns.items())
@@ -136,7 +144,12 @@ def copy(conn: Connection, table: str, columns: Sequence[Column[Any]], rows: Row
 
 def upsert(conn: Connection, into: Table) -> Any:
     """Return this database's INSERT that knows ON CONFLICT."""
-    return postgresql.insert(into) if conn.dialect.name == "postgresql" else sqlite.insert(into)
+    return upsert_for(conn.dialect.name, into)
+
+
+def upsert_for(dialect: str, into: Table) -> Any:
+    """Return the INSERT that knows ON CONFLICT of the dialect of this name."""
+    return postgresql.insert(into) if dialect == "postgresql" else sqlite.insert(into)
 
 
 __all__ = [
@@ -152,5 +165,7 @@ __all__ = [
     "ids",
     "instant",
     "literal",
+    "table",
     "upsert",
+    "upsert_for",
 ]

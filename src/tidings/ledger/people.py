@@ -7,10 +7,11 @@ from collections import defaultdict
 from collections.abc import Collection
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, and_, func, insert, or_, select, true
+from sqlalchemy import Connection, Executable, and_, func, insert, or_, select, true
 
-from tidings.ledger import bulk
+from tidings.ledger import bulk, prepared
 from tidings.ledger.bulk import upsert
+from tidings.ledger.prepared import Prepared
 from tidings.ledger.schema import consents, messages, suppressions
 from tidings.model.people import Channel, Consent
 
@@ -84,14 +85,19 @@ def suppressed(conn: Connection, subjects: Collection[str]) -> dict[str, set[str
     """
     if not subjects:
         return {}
-    s, wanted = suppressions.c, bulk.ids(conn, subjects)
-    in_force = or_(s.lifted_at.is_(None), s.lifted_at <= s.at, s.reason == "erased")
     found: dict[str, set[str]] = defaultdict(set)
-    for subject, channel in conn.execute(
-        select(s.subject, s.channel).join(wanted, wanted.c.id == s.subject).where(in_force)
-    ):
+    for subject, channel in prepared.together(conn, (_SUPPRESSED, {"body": prepared.ids(set(subjects))}))[0]:
         found[subject].update([channel] if channel else [str(one) for one in Channel])
     return dict(found)
+
+
+def _suppressed(dialect: str) -> Executable:
+    s, wanted = suppressions.c, prepared.ids_given(dialect)
+    in_force = or_(s.lifted_at.is_(None), s.lifted_at <= s.at, s.reason == "erased")
+    return select(s.subject, s.channel).join(wanted, wanted.c.id == s.subject).where(in_force)
+
+
+_SUPPRESSED = Prepared(_suppressed)
 
 
 def add_consent(

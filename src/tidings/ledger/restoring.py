@@ -9,11 +9,25 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, true, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Executable,
+    Integer,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    true,
+    tuple_,
+    update,
+)
 from sqlalchemy import literal as bound
 
 from tidings.ledger import bulk
 from tidings.ledger.bulk import upsert
+from tidings.ledger.prepared import Prepared
 from tidings.ledger.schema import PENDING, contact_slots, messages, sendings, settings
 from tidings.model.message import Space, Status
 
@@ -75,6 +89,15 @@ def note_sending(conn: Connection, *, at: datetime, count: int) -> int:
     written = insert(sendings).values(at=at, messages=count).returning(sendings.c.number)
     number: int = conn.execute(written).scalar_one()
     return number
+
+
+def _note_sending(_: str) -> Executable:
+    given = {"at": bindparam("at", type_=sendings.c.at.type), "messages": bindparam("messages", type_=Integer())}
+    return insert(sendings).values(given).returning(sendings.c.number)
+
+
+# The same, for a transaction that says more than this at once.
+NOTE_SENDING = Prepared(_note_sending)
 
 
 def prune_sendings(conn: Connection) -> int:

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, Executable, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import (
     ArgumentError,
@@ -28,6 +28,7 @@ from sqlalchemy.exc import (
 
 from tidings.errors import LedgerError
 from tidings.ledger.migrations import HEAD
+from tidings.ledger.prepared import Prepared
 
 BUSY_SECONDS = 30
 # A process that falls asleep in a transaction would hold everybody up; after so long PostgreSQL lets go of it.
@@ -143,6 +144,15 @@ def clock(conn: Connection) -> datetime:
         return at.astimezone(UTC)
     found = conn.execute(text("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')")).scalar_one()
     return datetime.fromisoformat(found).replace(tzinfo=UTC)
+
+
+def _clock(dialect: str) -> Executable:
+    return text(_CLOCK_OF[dialect])
+
+
+_CLOCK_OF = {"postgresql": "SELECT clock_timestamp()", "sqlite": "SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')"}
+# The same, for a transaction that asks more than this at once.
+CLOCK = Prepared(_clock)
 
 
 def connect(url: str, *, create: bool = False) -> Engine:
