@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
 from tidings.content import formats
@@ -50,9 +49,11 @@ class CustomerView:
     attributes: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ItemView:
     """One product as the message shows it; amounts are texts, None when unknown.
+
+    Not frozen, which would cost three times as much for each; templates cannot set anything, and nobody else does.
 
     ``was`` is the lowest price of the 30 days before, only when it is higher than ``price``; ``saved`` the
     difference. ``stock_left`` is a number only when it was looked up for this message and is 5 or less.
@@ -73,6 +74,8 @@ class ItemView:
 
 
 VIEWS: tuple[type, ...] = (CustomerView, ItemView, BrandView, Palette)
+_MOST_VIEWS = 16_384
+_views: dict[tuple[int, str, str], tuple[ProductFacts, ItemView]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +166,18 @@ def _item(item: Item, product: ProductFacts, brand: BrandView, locale: str) -> I
     return view
 
 
-@lru_cache(maxsize=16_384)
-def _cached_view(product: ProductFacts, home: str, locale: str) -> ItemView:
+def _view(product: ProductFacts, brand: BrandView, locale: str) -> ItemView:
+    # The same facts are shown in many messages; held here, their identity stands for them and is quickly compared.
+    key = (id(product), brand.url, locale)
+    known = _views.get(key)
+    if known is None:
+        if len(_views) >= _MOST_VIEWS:
+            _views.clear()
+        known = _views[key] = (product, _shown(product, brand.url, locale))
+    return known[1]
+
+
+def _shown(product: ProductFacts, home: str, locale: str) -> ItemView:
     currency = product.currency
     price = was = saved = None
     if product.price is not None and currency:
@@ -184,10 +197,6 @@ def _cached_view(product: ProductFacts, home: str, locale: str) -> ItemView:
         stock_left=product.stock if product.stock is not None and 0 < product.stock <= SCARCE else None,
         delivery=(one_line(product.delivery, 120) or None) if product.delivery else None,
     )
-
-
-def _view(product: ProductFacts, brand: BrandView, locale: str) -> ItemView:
-    return _cached_view(product, brand.url, locale)
 
 
 def _total(

@@ -16,6 +16,7 @@ from tidings.model.money import exponent
 _RTL = frozenset(("ar", "fa", "he", "iw", "ku", "ps", "sd", "ug", "ur", "yi"))
 
 
+@lru_cache(maxsize=64)
 def direction(language: str) -> str:
     """Return "rtl" or "ltr" for a language code."""
     return "rtl" if language.split("-")[0].split("_")[0].lower() in _RTL else "ltr"

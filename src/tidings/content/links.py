@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import b2a_base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
+from hashlib import sha256
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, quote, urlsplit
 
 from tidings.errors import DefinitionError, TemplateError
 
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
 MOST_LINKS = 120  # link numbers a token can carry; one more distinct link is a mistake in the template
 _MAC = 16  # bytes: HMAC-SHA256 truncated to 128 bits
 _DOMAIN = b"tidings link 1\0"
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _UNSUBSCRIBE, _PREFERENCES, _RAW = 120, 121, 128
 
 
@@ -54,6 +61,7 @@ class Signer:
         self._current = current if current is not None else max(keys, default="")
         if self._current not in self._keys:
             raise DefinitionError(f"link keys: current must be one of {sorted(keys)}; found {self._current!r}")
+        self._keyed = _keyed(self._keys[self._current])
 
     def click(self, message_id: str, n: int) -> str:
         """Return the token of a message's ``n``-th link, counted from 0."""
@@ -104,7 +112,18 @@ class Signer:
     def _sign(self, kind: int, message_id: str) -> str:
         raw, packed = _packed(message_id)
         said = bytes((kind | raw,)) + packed
-        return self._current + urlsafe_b64encode(said + _mac(self._keys[self._current], said)).decode().rstrip("=")
+        inner, outer = self._keyed
+        inside, outside = inner.copy(), outer.copy()
+        inside.update(said)
+        outside.update(inside.digest())
+        body = b2a_base64(said + outside.digest()[:_MAC], newline=False)
+        return self._current + body.translate(_URL_SAFE).decode("ascii").rstrip("=")
+
+
+def _keyed(key: bytes) -> tuple[_Hash, _Hash]:
+    """Return the two hashes of ``_mac`` with all that is the same for every token taken in: twice as fast."""
+    block = (sha256(key).digest() if len(key) > 64 else key).ljust(64, b"\0")
+    return sha256(bytes(byte ^ 0x36 for byte in block) + _DOMAIN), sha256(bytes(byte ^ 0x5C for byte in block))
 
 
 def _mac(key: bytes, said: bytes) -> bytes:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from tidings.channels.base import Envelope
 from tidings.content import sms
@@ -129,9 +130,13 @@ def feedback_id(shop: str, due: Due) -> str:
 
     Nothing in it is about a person. The sender, 5 to 15 characters, stays the same for all of a shop's mail.
     """
+    return _feedback_id(shop, due.campaign, due.step, due.variant or "all")
+
+
+@lru_cache(maxsize=4096)
+def _feedback_id(shop: str, campaign: str, step: str, variant: str) -> str:
     sender = shop[:15] if len(shop) >= 5 else f"{shop}_mail"
-    parts = (due.campaign, due.step, due.variant or "all", sender)
-    return ":".join(_FEEDBACK.sub("_", part)[:60] for part in parts)
+    return ":".join(_FEEDBACK.sub("_", part)[:60] for part in (campaign, step, variant, sender))
 
 
 def _shown(facts: Facts, product: Product) -> ProductFacts:
