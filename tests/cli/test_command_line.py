@@ -291,6 +291,20 @@ def test_dispatch_says_what_became_of_what_was_due(
     assert again.splitlines()[-1] == "Nothing was due."
 
 
+def test_a_dry_dispatch_sends_nothing_of_what_a_dry_plan_found(shop: Path, tidings: Tidings) -> None:
+    path = shop / "tidings.yaml"
+    path.write_text(path.read_text(encoding="utf-8") + "quiet_hours: {email: null}\n", encoding="utf-8")
+    tidings("migrate")
+    tidings("plan", "cart", "--dry-run")
+
+    code, out, err = tidings("dispatch", "--dry-run", "--for", "20")
+
+    assert (code, err) == (0, "")
+    assert re.search(r"^sent +1$", out, re.MULTILINE)
+    assert out.splitlines()[-2:] == ["2 were due.", "In the space of dry runs: nothing left."]
+    assert tidings("dispatch", "--for", "20")[1].splitlines()[-1] == "Nothing was due."
+
+
 def test_check_says_that_a_live_campaign_waits_while_its_provider_is_the_outbox(
     shop: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -28,6 +28,9 @@ def dispatch(
     seconds: Annotated[
         float, typer.Option("--for", metavar="SECONDS", min=1, help="Stop claiming after so long.")
     ] = 50,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="What was planned with --dry-run, into the outbox; nothing leaves.")
+    ] = False,
     project: ProjectDir = HERE,
     json: AsJson = False,
 ) -> None:
@@ -36,7 +39,7 @@ def dispatch(
     from tidings.jobs.opening import open_project
 
     with open_project(project) as opened, working("sending"):
-        counts = job.run(opened, budget=timedelta(seconds=seconds))
+        counts = job.run(opened, budget=timedelta(seconds=seconds), dry_run=dry_run)
     if json:
         facts(counts)
         return
@@ -58,6 +61,8 @@ def _sent(counts: DispatchCounts) -> None:
     for channel, reason in counts.halted.items():
         line(status("error"), f"  {channel} is stopped: {reason}")
     line("Nothing was due." if not counts.claimed else f"{number(counts.claimed)} were due.")
+    if counts.space == "dry_run":
+        line("In the space of dry runs: nothing left.")
 
 
 def measure(

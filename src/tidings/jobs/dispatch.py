@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import gc
 import logging
-import signal
 import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -26,6 +23,7 @@ from tidings.jobs.curbs import Curbs, Deferral, Ending, window_for
 from tidings.jobs.facts import Shelf
 from tidings.jobs.gates import Batch, pass_gates, provider_name, refused
 from tidings.jobs.opening import Opened
+from tidings.jobs.process import runner, sharing, stopping
 from tidings.jobs.sending import Exchange, Halts, Ready
 from tidings.jobs.versions import Versions
 from tidings.ledger import dispatching, planning, receipts
@@ -36,6 +34,8 @@ from tidings.model.people import Channel
 log = logging.getLogger(__name__)
 
 Clock = Callable[[], datetime]
+# For so many seconds a lane tries to write down what providers answered.
+_RECORDING = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +86,8 @@ def run(
     clock: Clock = (lambda: now) if now is not None else opened.ledger.now
     stop = stop or threading.Event()
     lane = Lane(opened, clock, _space(dry_run), stop, budget or opened.settings.dispatch.budget, limit)
-    with _stopping(stop), _collecting_rarely():
-        counts = _loop().run(lane.work())
+    with stopping(stop), sharing():
+        counts = runner().run(lane.work())
     log.info(
         "dispatched space=%s claimed=%d sent=%d held_out=%d deferred=%d skipped=%d cancelled=%d expired=%d "
         "retried=%d failed=%d unknown=%d let_go=%d lost=%d",
@@ -100,36 +100,6 @@ def run(
 
 def _space(dry_run: bool) -> Space:
     return Space.DRY_RUN if dry_run else Space.LIVE
-
-
-def _loop() -> asyncio.Runner:
-    import uvloop
-
-    return asyncio.Runner(loop_factory=uvloop.new_event_loop)
-
-
-@contextlib.contextmanager
-def _stopping(stop: threading.Event) -> Iterator[None]:
-    """Let a TERM signal end the lane after the messages in flight; only the main thread may listen."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextlib.contextmanager
-def _collecting_rarely() -> Iterator[None]:
-    """Look for reference cycles less often: a batch is thousands of plain values that die together by themselves."""
-    before = gc.get_threshold()
-    gc.set_threshold(50_000, 20, 50)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 class Lane:
@@ -316,22 +286,28 @@ class Lane:
 
     def _record(self, outcomes: Sequence[Outcome]) -> None:
         halted = self.halts.news()
-        # Whatever was taken must reach the ledger: a lost connection here is tried again before it is given up
-        # to the reaper, which calls it unknown.
-        for attempt in range(5):
+        # Whatever was taken must reach the ledger: a lost connection is tried again, for as long as a database takes
+        # to start, before it is given up to the reaper, which calls it unknown.
+        ends, pause = time.monotonic() + min(_RECORDING, self.settings.lease.total_seconds() / 3), 0.2
+        while True:
             try:
-                with self.opened.ledger.writing() as conn:
-                    dispatching.record_outcomes(conn, outcomes, self.clock())
-                    self.curbs.record(conn, outcomes, self.clock())
-                    for channel, reason in halted:
-                        self.curbs.pull(conn, provider_name(self.opened, channel, self.space), reason, self.clock())
+                self._write_outcomes(outcomes, halted)
                 break
             except Exception:
-                if attempt == 4:
+                if time.monotonic() >= ends:
                     raise
-                time.sleep(0.2 * 2**attempt)
+                time.sleep(pause)
+                pause = min(2 * pause, 3.0)
         self.curbs.settle(outcomes)
         self._count(**Counter(_COUNTED[outcome.kind] for outcome in outcomes))
+
+    def _write_outcomes(self, outcomes: Sequence[Outcome], halted: Sequence[tuple[Channel, str]]) -> None:
+        now = self.clock()
+        with self.opened.ledger.writing() as conn:
+            dispatching.record_outcomes(conn, outcomes, now)
+            self.curbs.record(conn, outcomes, now)
+            for channel, reason in halted:
+                self.curbs.pull(conn, provider_name(self.opened, channel, self.space), reason, now)
 
     def _lease(self, done: set[int]) -> list[int]:
         # Every batch asks the warehouse the same few questions, so a lane takes its whole part of the shards at
