@@ -83,7 +83,7 @@ class Versions:
         if known is None:
             if len(self._products) >= _MOST_PRODUCTS:
                 self._products.clear()
-            known = self._products[one] = self._keep("product", one.sku, canonical(asdict(one)))
+            known = self._products[one] = self._keep("product", one.sku, canonical(one))
         return known
 
     def wording(self, text: str) -> str:
