@@ -270,7 +270,7 @@ def planned(lived: Lived) -> dict[str, plan.PlanCounts]:
 
 
 def dispatched(lived: Lived, *, clicks: bool = False) -> list[dispatch.DispatchCounts]:
-    """Send at each of the story's moments; with ``clicks`` everybody clicks on an e-mail an hour later."""
+    """Send at each of the story's moments; with ``clicks`` everybody clicks, an hour after an e-mail came."""
     found, clicked = [], 0
     for now in lived.story.dispatches:
         lived.sandbox.set_clock(now)
@@ -278,9 +278,9 @@ def dispatched(lived: Lived, *, clicks: bool = False) -> list[dispatch.DispatchC
         fresh = lived.sandbox.store.messages[clicked:]
         clicked += len(fresh)
         if clicks:
-            at = now + timedelta(hours=1)
+            later = {"deliver": now + timedelta(minutes=1), "click": now + timedelta(hours=1)}
             letters = [one.message for one in fresh if one.provider == "sendgrid"]
-            acts = [Act(letter, what, at) for letter in letters for what in ("deliver", "click")]
+            acts = [Act(letter, what, at) for letter in letters for what, at in later.items()]
             assert lived.sandbox.act(acts).failed == []
     return found
 
