@@ -142,7 +142,10 @@ class Campaign(CampaignWords):
 
     def step(self, name: str) -> Step | None:
         """Return the step of that name."""
-        return next((step for step in self.steps if step.name == name), None)
+        for step in self.steps:
+            if step.name == name:
+                return step
+        return None
 
     def detect_hash(self) -> str:
         """Return a digest of who the campaign is about; a change asks for a new approval of its audience."""

@@ -140,8 +140,7 @@ class CartAbandonment(Trigger):
 
     def _cart(self, rows: list[Row[Any]], until: datetime) -> Cart:
         changes = counted(rows, until)
-        if changes:
-            oldest = before(changes[-1].at, self.cart_life)
+        if changes and changes[0].at <= (oldest := before(changes[-1].at, self.cart_life)):
             changes = [change for change in changes if change.at > oldest]
         return folded(changes, _last_order(rows))
 
@@ -181,10 +180,11 @@ class CartAbandonment(Trigger):
             return SkipReason.CART_EMPTY
         # A cart that grew and was left again is still theirs; one in use, or without what we would show, is not.
         in_use = left.changed_at is not None and max(entry.anchor_at, before(as_of, self.idle)) < left.changed_at
-        if in_use or not {item.sku for item in entry.items} <= {sku for sku, _, _ in lines}:
+        wanted = {item.sku for item in entry.items}
+        if in_use or not wanted <= {sku for sku, _, _ in lines}:
             return SkipReason.CART_CHANGED
-        shown = [seen.row for sku, _, seen in lines if sku in {item.sku for item in entry.items}]
-        if any(sellable(row) for row in shown):
+        shown = [seen.row for sku, _, seen in lines if sku in wanted]
+        if any(map(sellable, shown)):
             return None
         return SkipReason.OUT_OF_STOCK if any(row.active for row in shown) else SkipReason.UNKNOWN_PRODUCT
 
@@ -197,8 +197,13 @@ def _value(lines: list[tuple[str, int, Seen]], currency: str | None) -> int | No
 
 
 def _last_order(rows: list[Row[Any]]) -> datetime | None:
-    times = [at for row in rows[:1] for at in (row.last_order, row.cart_order) if at is not None]
-    return max(times) if times else None
+    if not rows:
+        return None
+    last: datetime | None = rows[0].last_order
+    of_cart: datetime | None = rows[0].cart_order
+    if last is None or of_cart is None:
+        return last or of_cart
+    return max(last, of_cart)
 
 
 def _cart_orders(tables: Tables, since: datetime, until: datetime) -> CTE:

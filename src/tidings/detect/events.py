@@ -124,8 +124,9 @@ def counted(rows: Iterable[Row[Any]], until: datetime) -> list[Seen]:
         at = effective_at(row.occurred_at, row.received_at)
         if at > until or (row.claimed_at is not None and row.claimed_at - at > CLAIMED_PAST):
             continue
-        natural = (row.kind, row.cart_id, row.sku, row.product_id, row.quantity, row.price, row.currency, at)
-        key: object = row.event_id if row.event_id is not None else natural
+        key: object = row.event_id
+        if key is None:
+            key = (row.kind, row.cart_id, row.sku, row.product_id, row.quantity, row.price, row.currency, at)
         known = found.get(key)
         if known is None or _order(at, row) < _order(known.at, known.row):
             free = row.price is not None and row.price <= 0
@@ -134,6 +135,8 @@ def counted(rows: Iterable[Row[Any]], until: datetime) -> list[Seen]:
                 row.currency, row.market, free, row,
             )  # fmt: skip
     kept = list(found.values())
+    if len(kept) < 2:
+        return kept
     if len({seen.at for seen in kept}) == len(kept):
         return sorted(kept, key=_at)
     return sorted(kept, key=lambda seen: _order(seen.at, seen.row))
@@ -151,5 +154,6 @@ def _order(at: datetime, row: Row[Any]) -> tuple[Any, ...]:
 
 def grouped(rows: Iterable[Row[Any]], *names: str) -> Iterator[tuple[tuple[Any, ...], list[Row[Any]]]]:
     """Yield the rows of a sorted stream group by group; only one group is ever held."""
-    for key, group in groupby(rows, key=lambda row: tuple(getattr(row, name) for name in names)):
-        yield key, list(group)
+    read = attrgetter(*names)
+    for key, group in groupby(rows, key=read):
+        yield key if len(names) > 1 else (key,), list(group)

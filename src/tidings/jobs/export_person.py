@@ -78,7 +78,7 @@ def _source(opened: Opened, name: str, person: forget.Person) -> Iterator[dict[s
 
 def _rows(opened: Opened, query: Select[Any]) -> Iterator[dict[str, Any]]:
     for row in opened.shop.stream(query):
-        yield {str(name): value for name, value in row._mapping.items() if value is not None}
+        yield {str(name): value for name, value in row._asdict().items() if value is not None}
 
 
 def as_json(told: Mapping[str, Any]) -> bytes:

@@ -193,10 +193,14 @@ def _untrue(
     for campaign, asked in by_campaign.items():
         if campaign not in campaigns:
             continue
-        entries = [replace(one.entry, customer_id=facts.customers[one.customer_id].id) for one in asked.values()]
+        entries = [_under(one.entry, facts.customers[one.customer_id].id) for one in asked.values()]
         reasons = campaigns[campaign].detect.untrue(opened.shop, entries, facts.now)
         found.update({asked[key].entry_id: reason for key, reason in reasons.items()})
     return found
+
+
+def _under(entry: Entry, customer_id: str) -> Entry:
+    return entry if entry.customer_id == customer_id else replace(entry, customer_id=customer_id)
 
 
 def _stale(

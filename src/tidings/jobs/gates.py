@@ -42,6 +42,8 @@ from tidings.plan.timing import Hours, open_hours
 from tidings.plan.zones import Zones, candidate_zones
 
 _TOO_SOON = timedelta(seconds=30)
+_PASSED = Pass()
+_REASONS = {str(one): one for one in SkipReason}
 
 
 @dataclass(slots=True)
@@ -139,7 +141,10 @@ def _decision(
     if known is None:
         known = before[due.id] = due_facts(opened, due, campaign, customer, address, facts, space)
         return decide(known)
-    return decide(replace(known, untrue=facts.untrue.get(due.entry_id), stale=facts.stale.get(due.campaign)))
+    untrue, stale = facts.untrue.get(due.entry_id), facts.stale.get(due.campaign)
+    if untrue is None and stale is None:
+        return _PASSED  # it passed without these, and nothing else has changed
+    return decide(replace(known, untrue=untrue, stale=stale))
 
 
 def due_facts(
@@ -210,6 +215,8 @@ def provider_name(opened: Opened, channel: str, space: Space) -> str:
 
 
 def _brake(opened: Opened, due: Due, facts: Facts, space: Space, marketed: Address | None) -> str | None:
+    if not facts.brakes and provider_name(opened, due.channel, space) != "outbox":
+        return None
     scopes = scopes_of(
         campaign=due.campaign, channel=due.channel, provider=provider_name(opened, due.channel, space),
         mailbox=_mailbox(due.channel, marketed), transactional=marketed is None,
@@ -230,6 +237,8 @@ def _not_allowed(opened: Opened, channel: Channel, address: Address, space: Spac
 
 
 def _suppression(due: Due, customer: Customer, address: Address, facts: Facts, transactional: bool) -> str | None:
+    if not facts.suppressed:
+        return None
     subjects = (
         f"a:{address.hash}",
         f"p:{due.customer_id}",
@@ -249,7 +258,7 @@ def _previous(due: Due) -> Previous | None:
 
 
 def _reason(told: str | None) -> SkipReason | None:
-    return SkipReason(told) if told is not None and told in list(SkipReason) else None
+    return None if told is None else _REASONS.get(told)
 
 
 def _gap(campaign: Campaign | None, step: Step | None) -> timedelta:

@@ -19,9 +19,8 @@ from tidings.warehouse.tables import Shop
 MOST_IDS = 10_000
 # Ids that were merged into one another; a longer chain is a mistake in the shop's data.
 _MOST_MERGES = 5
-_CHANNELS = frozenset(str(one) for one in Channel)
+_CHANNELS = {str(one): one for one in Channel}
 _FIELDS = ("email", "phone", "first_name", "last_name", "locale", "country", "region", "zone")
-_CHANNELS = frozenset(Channel)
 _ATTRIBUTES = ("zone_source", "segment", "is_internal")
 
 
@@ -70,18 +69,15 @@ def customers(shop: Shop, ids: Iterable[str], *, known: Known | None = None) -> 
 
 
 def _customer(row: Row[Any], given: Sequence[str], known: Known) -> Customer:
-    values = {name: getattr(row, name) for name in given}
-    attributes = {
-        name: str(values[name]).lower() if isinstance(values[name], bool) else str(values[name])
-        for name in _ATTRIBUTES
-        if values.get(name) is not None
-    }
-    return Customer(
-        id=row.customer_id,
-        **{name: values.get(name) for name in _FIELDS},
-        attributes=attributes,
-        aliases=tuple(sorted(known.ids[row.customer_id] - {row.customer_id})),
-    )
+    who: str = row[0]
+    said: dict[str, Any] = dict(zip(given, row[1:], strict=True))
+    attributes = {}
+    for name in _ATTRIBUTES:
+        value = said.pop(name, None)
+        if value is not None:
+            attributes[name] = str(value).lower() if isinstance(value, bool) else str(value)
+    ids = known.ids[who]
+    return Customer(who, attributes=attributes, aliases=tuple(sorted(ids - {who})) if len(ids) > 1 else (), **said)
 
 
 def canonical_ids(shop: Shop, ids: Iterable[str]) -> dict[str, str]:
@@ -103,12 +99,14 @@ def consents(shop: Shop, ids: Iterable[str], *, known: Known | None = None) -> l
     found = []
     for some in _portions(owners):
         for row in shop.stream(select(*wanted).where(table.c.customer_id.in_(some))):
-            if row.channel in _CHANNELS and row.status is not None:
+            channel = _CHANNELS.get(row.channel)
+            if channel is not None and row.status is not None:
                 granted = row.status == "granted"
                 who = owners[row.customer_id]
                 wording = row.wording if worded else None
-                found.append(Consent(who, Channel(row.channel), row.purpose, granted, row.occurred_at, wording=wording))
-    return sorted(found, key=lambda one: (one.at, one.customer_id, one.channel, one.purpose, not one.granted))
+                found.append(Consent(who, channel, row.purpose, granted, row.occurred_at, wording=wording))
+    found.sort(key=lambda one: (one.at, one.customer_id, one.channel, one.purpose, not one.granted))
+    return found
 
 
 def orders_since(
