@@ -26,7 +26,7 @@ def offered(contract: Any, http: SimpleNamespace, reply: Callable[[Any], Awaitab
             provider = contract.make(server.url)
             envelope = contract.envelope
             intent = Intent(envelope.message_id, "ann", "h", envelope.channel)
-            found = await offer(provider, Ready(intent, envelope, "cart", 0, NOW), "t", NOW, 5.0)
+            found = await offer(provider, Ready(intent, envelope, "cart", 0, NOW), "t", NOW)
             await provider.close()
             return found
 
@@ -81,7 +81,7 @@ def test_a_server_that_never_finishes_the_handshake_took_nothing(contract: Any) 
         port = server.sockets[0].getsockname()[1]
         provider = contract.make(f"https://127.0.0.1:{port}")
         intent = Intent(contract.envelope.message_id, "ann", "h", contract.envelope.channel)
-        found = await offer(provider, Ready(intent, contract.envelope, "cart", 0, NOW), "t", NOW, 5.0)
+        found = await offer(provider, Ready(intent, contract.envelope, "cart", 0, NOW), "t", NOW)
         await provider.close()
         server.close()
         return found
@@ -129,6 +129,6 @@ def test_a_provider_that_breaks_in_its_own_code_leaves_the_message_in_doubt(cont
 
     intent = Intent(contract.envelope.message_id, "ann", "h", contract.envelope.channel)
 
-    found = asyncio.run(offer(Broken(), Ready(intent, contract.envelope, "cart", 0, NOW), "t", NOW, 5.0))
+    found = asyncio.run(offer(Broken(), Ready(intent, contract.envelope, "cart", 0, NOW), "t", NOW))
 
     assert (found.kind, found.detail) == ("unknown", "KeyError")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 
 FIRST_RETRY = timedelta(seconds=90)
 LAST_RETRY = timedelta(hours=1)
+_LATE = "no answer in time"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +83,12 @@ def next_try(now: datetime, attempt: int, asked: float | None) -> datetime:
     return now + max(backoff if asked is None else timedelta(seconds=asked), timedelta(seconds=1))
 
 
-async def offer(provider: Provider, ready: Ready, token: str, now: datetime, limit: float) -> Outcome:
+async def offer(provider: Provider, ready: Ready, token: str, now: datetime) -> Outcome:
     """Hand one message to the provider and sort the answer; whatever happens, there is an outcome."""
     assert ready.envelope is not None
     mid = ready.intent.id
     try:
-        # The provider's own time-outs end first; this one only bounds a provider that has none.
-        async with asyncio.timeout(limit):
-            provider_id = await provider.send(ready.envelope)
+        provider_id = await provider.send(ready.envelope)
     except Retry as no:
         later = next_try(now, ready.attempt, no.after)
         return Outcome(mid, token, "wait" if no.throttled else "retry", reason=no.reason, retry_at=later)
@@ -99,7 +99,7 @@ async def offer(provider: Provider, ready: Ready, token: str, now: datetime, lim
     except Unknown as lost:
         return Outcome(mid, token, "unknown", detail=lost.reason)
     except TimeoutError:
-        return Outcome(mid, token, "unknown", detail="no answer in time")
+        return Outcome(mid, token, "unknown", detail=_LATE)
     except Exception as bug:  # an answer that cannot be read may still mean "taken"
         log.error("provider %s broke with %s", provider.name, type(bug).__name__)
         return Outcome(mid, token, "unknown", detail=type(bug).__name__)
@@ -110,7 +110,8 @@ async def offer(provider: Provider, ready: Ready, token: str, now: datetime, lim
 class Exchange:
     """The three steps around HTTP, given by the lane: commit `sending`, send, commit the outcomes.
 
-    ``limit`` bounds one message in seconds; ``grace`` is how long after the commit its sending may still start.
+    ``limit`` bounds one message in seconds (a provider's own time-outs end first; this is for one that has none), and
+    is looked at eight times as often; ``grace`` is how long after the commit its sending may still start.
     """
 
     providers: Mapping[Channel, Provider]
@@ -151,7 +152,9 @@ class _Flight:
 
     def __init__(self, exchange: Exchange, token: str, clock: Callable[[], datetime]) -> None:
         self._exchange, self._token, self._clock = exchange, token, clock
-        self._flying: set[asyncio.Task[None]] = set()
+        self._flying: dict[asyncio.Task[None], float] = {}  # and when it must have landed, once it has begun
+        self._late: set[asyncio.Task[None]] = set()
+        self._sweep: asyncio.TimerHandle | None = None
         self._landed: list[Outcome] = []
         self._recording: asyncio.Task[None] | None = None
         self._came = asyncio.Event()
@@ -181,13 +184,17 @@ class _Flight:
                 self._landed.append(Outcome(one.intent.id, self._token, "retry", reason="asleep", retry_at=now))
                 continue
             task = asyncio.create_task(self._fly(one, now))
-            self._flying.add(task)
+            self._flying[task] = math.inf
             task.add_done_callback(self._came_back)
+        if self._sweep is None:
+            self._look_later()
 
     async def land(self) -> None:
         """Wait for every answer and for the commit of every outcome, whatever has gone wrong meanwhile."""
         while self._flying:
-            await asyncio.wait(self._flying)
+            await asyncio.wait(list(self._flying))
+        if self._sweep is not None:
+            self._sweep.cancel()
         try:
             if self._landed:
                 await self._record()
@@ -197,13 +204,33 @@ class _Flight:
 
     async def _fly(self, one: Ready, now: datetime) -> None:
         exchange, channel = self._exchange, Channel(one.intent.channel)
-        outcome = await offer(exchange.providers[channel], one, self._token, now, exchange.limit)
+        task = asyncio.current_task()
+        assert task is not None
+        self._flying[task] = asyncio.get_running_loop().time() + exchange.limit
+        try:
+            outcome = await offer(exchange.providers[channel], one, self._token, now)
+        except asyncio.CancelledError:
+            if task not in self._late:
+                raise
+            outcome = Outcome(one.intent.id, self._token, "unknown", detail=_LATE)
         exchange.halts.saw(channel, outcome)
         self._landed.append(outcome)
 
     def _came_back(self, task: asyncio.Task[None]) -> None:
-        self._flying.discard(task)
+        self._flying.pop(task, None)
+        self._late.discard(task)
         self._came.set()
+
+    def _look_later(self) -> None:
+        self._sweep = asyncio.get_running_loop().call_later(self._exchange.limit / 8, self._end_late)
+
+    def _end_late(self) -> None:
+        """End what should have landed: one look at all of them costs less than a timer for each."""
+        at = asyncio.get_running_loop().time()
+        for task in [task for task, landed in self._flying.items() if landed <= at]:
+            self._late.add(task)
+            task.cancel()
+        self._look_later()
 
     async def _record(self) -> None:
         """Have what has landed recorded in the background; these also when those before them could not be."""
