@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "jobs"))
 
 import oracle
 import witness_book
+from counted import CountedFaults
 from crew import Crew, Worker, until
 from schedule import free_port
 from small_shop import CART, NOON, SmallShop, lay_out
@@ -30,7 +31,6 @@ from tidings.jobs import dispatch, plan
 from tidings.jobs.opening import Opened
 from tidings.ledger import schema
 from tidings.ledger.store import clock
-from tidings.sandbox.faults import Fault, Faults
 from tidings.sandbox.server import Sandbox
 
 KNOWN = ("customers", "consents", "product_events", "products", "orders")
@@ -56,19 +56,6 @@ def with_door(shop: SmallShop, sandbox: Sandbox) -> str:
     texts["extra"] = {"webhook_auth_token": texts["password"]}
     shop.environ["AIRFLOW_CONN_TWILIO"] = json.dumps(texts)
     return public_url
-
-
-class CountedFaults(Faults):
-    """Faults that remember how many requests met one."""
-
-    def __init__(self, seed: int) -> None:
-        super().__init__(seed)
-        self.met = 0
-
-    def next(self, provider: str) -> Fault | None:
-        found = super().next(provider)
-        self.met += found is not None
-        return found
 
 
 @dataclass
@@ -126,7 +113,6 @@ class Post:
     def forget(self) -> None:
         """Let go of what a long run cannot keep for every life it has seen."""
         self.opened.close()
-        self.sandbox.reset()
         self.broken = True
 
     def free_shards(self) -> None:
@@ -213,20 +199,20 @@ def new_post(
         def make(database: str, customers: int = 64, **given: Any) -> Post:
             folder = tmp_path / f"{database}-{len(list(tmp_path.iterdir()))}"
             folder.mkdir()
-            number = given.pop("seed", seed)
+            number, providers = given.pop("seed", seed), given.pop("sandbox", sandbox)
             url = f"sqlite:///{folder}/ledger.db" if database == "sqlite" else new_postgres()
             values: dict[str, Any] = {
-                "ledger_url": url, "sandbox_url": sandbox.url, "settings": SETTINGS, "connections": 2,
+                "ledger_url": url, "sandbox_url": providers.url, "settings": SETTINGS, "connections": 2,
                 "campaigns": {"cart": CART.format(id="cart")}, "known": KNOWN, **given,
             }  # fmt: skip
             shop = lay_out(folder / "shop", **values)
-            public_url = with_door(shop, sandbox)
+            public_url = with_door(shop, providers)
             shop.product()
             for n in range(customers):
                 shop.customer(f"c{n}")
                 shop.cart(f"c{n}", at=NOON - timedelta(minutes=90))  # within what a rerun looks at again
             shop.load()
-            post = Post(shop, stack.enter_context(shop.opened()), sandbox, number, public_url)
+            post = Post(shop, stack.enter_context(shop.opened()), providers, number, public_url)
             witness_book.open_in(post.opened.ledger)
             made.append(post)
             return post

@@ -17,7 +17,7 @@ from crew import Crew, Worker, until
 from oracle import UNFINISHED, Broken, History, adds_up, assert_nothing_new, holds
 from small_shop import CART, DAY, HOUR, MINUTE, NOON
 
-from tidings.jobs import measure
+from tidings.jobs import dispatch, measure, plan
 from tidings.sandbox.acts import Act
 from tidings.sandbox.faults import Fault
 from tidings.web.public import public_app
@@ -227,10 +227,10 @@ class Life:
     def _end(self) -> None:
         """Everything heals; what waits leaves or expires; the proof of all that was taken arrives; nothing is left."""
         self.post.sandbox.faults.clear()
-        self._ended(self.crew.start(self.post.shop, "plan", self.now, campaigns=list(CAMPAIGNS)))
+        self._plan_all()
         for _ in range(16):
             self.post.outlive_leases()
-            self._ended(self.crew.start(self.post.shop, "dispatch", self.now))
+            dispatch.run(self.post.opened, now=self.now)
             if not any(row.status in {*UNFINISHED, "unknown"} for row in self._look().messages.values()):
                 break
             self.now += 12 * HOUR
@@ -254,6 +254,10 @@ class Life:
         assert_nothing_new(found, self._rerun())
 
     def _rerun(self) -> History:
-        self._ended(self.crew.start(self.post.shop, "plan", self.now, campaigns=list(CAMPAIGNS)))
-        self._ended(self.crew.start(self.post.shop, "dispatch", self.now))
+        self._plan_all()
+        dispatch.run(self.post.opened, now=self.now)
         return self._look(settled=True)
+
+    def _plan_all(self) -> None:
+        for campaign in CAMPAIGNS:
+            plan.run(self.post.opened, campaign, now=self.now, as_of=self.now)
