@@ -10,7 +10,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection
@@ -85,7 +85,8 @@ def run(
         preflight.require(opened)
     clock: Clock = (lambda: now) if now is not None else opened.ledger.now
     stop = stop or threading.Event()
-    lane = Lane(opened, clock, _space(dry_run), stop, budget or opened.settings.dispatch.budget, limit)
+    until = budget or opened.settings.dispatch.budget
+    lane = Lane(opened, clock, _space(dry_run), stop, until, limit, fixed=now is not None)
     with stopping(stop), sharing():
         counts = runner().run(lane.work())
     log.info(
@@ -113,6 +114,8 @@ class Lane:
         stop: threading.Event,
         budget: timedelta,
         limit: int | None,
+        *,
+        fixed: bool = False,
     ) -> None:
         self.opened, self.clock, self.space, self.stop, self.limit = opened, clock, space, stop, limit
         self.settings = opened.settings.dispatch
@@ -130,6 +133,8 @@ class Lane:
         self.cancelled: Counter[str] = Counter()
         self.providers: dict[Channel, Provider] = {}
         self.shelf = Shelf()
+        self.fixed = fixed
+        self._began = (datetime.fromtimestamp(0, UTC), 0.0)
 
     @property
     def over(self) -> bool:
@@ -236,6 +241,11 @@ class Lane:
                     case _:
                         self.counts["failed"] += 1
 
+    def _moment(self) -> datetime:
+        """Return the job's time without asking for it, as the loop needs it: that of the last commit, gone on since."""
+        at, then = self._began
+        return at if self.fixed else at + timedelta(seconds=time.monotonic() - then)
+
     async def _carry(self, batch: Batch) -> None:
         async def begin(some: Sequence[Ready]) -> Begun:
             return await asyncio.to_thread(self._begin, batch, some)
@@ -249,7 +259,7 @@ class Lane:
         exchange = Exchange(self.providers, begin, record, self.halts, window, limit, grace)
         try:
             self._connect(batch)
-            left = await exchange.carry(batch.ready, batch.token, self.clock, self.stop.is_set)
+            left = await exchange.carry(batch.ready, batch.token, self._moment, self.stop.is_set)
         except BaseException:
             # Only what is still claimed goes back; what was begun is settled by its own outcome, or by the reaper.
             await asyncio.to_thread(self._let_go, batch.token, [one.intent.id for one in batch.ready])
@@ -265,6 +275,7 @@ class Lane:
     def _begin(self, batch: Batch, some: Sequence[Ready]) -> Begun:
         """Commit ``sending`` for what may still leave at this very moment; the rest waits or ends."""
         now = self.clock()
+        self._began = (now, time.monotonic())
         with self.opened.ledger.writing() as conn:
             going, waiting, over = self.curbs.look(conn, some, now)
             begun = dispatching.begin_sending(

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, Connection, FromClause, and_, case, exists
 
 from tidings.ledger import bulk
 from tidings.ledger.bulk import TEXT, TIME
-from tidings.ledger.planning import entry_from, release_cooldowns
+from tidings.ledger.planning import entry_of, release_cooldowns
 from tidings.ledger.quarantine import offer_again, presume_lost
 from tidings.ledger.schema import PENDING, PLANNED, UNDER_WAY, entries, messages, shard_leases
 from tidings.ledger.sending import Begun, Intent, Outcome, begin_sending, record_outcomes
@@ -233,9 +233,9 @@ def _read(conn: Connection, chosen: FromClause) -> Iterable[Due]:
         select(
             m.id, m.entry_id, m.campaign, m.step, m.step_no, m.channel, m.priority, m.held_out, m.send_at,
             m.first_send_at, m.expires_at, m.attempt, m.deferrals, m.address_hash, m.template,
-            e.entry_key, e.customer_id, e.anchor_at, e.entered_at, e.sku, e.variant, e.value, e.currency, e.seen,
-            before.c.status.label("before_status"), before.c.sending_at.label("before_at"),
+            e.variant, before.c.status.label("before_status"), before.c.sending_at.label("before_at"),
             before.c.reason.label("before_reason"), m.defer_reason,
+            e.entry_key, e.customer_id, e.anchor_at, e.entered_at, e.sku, e.value, e.currency, e.seen,
         )
         .join(chosen, chosen.c.id == m.id)
         .join(entries, e.id == m.entry_id)
@@ -243,12 +243,14 @@ def _read(conn: Connection, chosen: FromClause) -> Iterable[Due]:
         .order_by(m.priority, m.send_at, m.id)
     )  # fmt: skip
     for row in rows:
+        (
+            mid, entry_id, campaign, step, step_no, channel, priority, held_out, send_at, first_send_at, expires_at,
+            attempt, deferrals, address_hash, template, variant, status, left_at, reason, defer_reason, *entry,
+        ) = row  # fmt: skip
         yield Due(
-            row.id, row.entry_id, row.campaign, row.step, row.step_no, row.channel, row.customer_id, row.priority,
-            row.held_out, row.send_at, row.first_send_at, row.expires_at, row.attempt, row.deferrals,
-            row.address_hash, row.template, row.variant, entry_from(row),
-            Previous(Status(row.before_status), row.before_at, row.before_reason) if row.before_status else None,
-            row.defer_reason,
+            mid, entry_id, campaign, step, step_no, channel, entry[1], priority, held_out, send_at, first_send_at,
+            expires_at, attempt, deferrals, address_hash, template, variant, entry_of(*entry),
+            Previous(Status(status), left_at, reason) if status else None, defer_reason,
         )  # fmt: skip
 
 

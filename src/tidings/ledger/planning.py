@@ -37,7 +37,7 @@ from tidings.model.message import SkipReason, Space, Status
 
 __all__ = [
     "CampaignState", "EntryRow", "MessageRow", "Recorded", "campaign_state", "drop_dry_run", "end_run", "entry_from",
-    "items_from", "record", "release_cooldowns", "save_state", "seen_json", "start_run",
+    "entry_of", "items_from", "record", "release_cooldowns", "save_state", "seen_json", "start_run",
 ]  # fmt: skip
 
 # While a message of an entry is in one of these, the entry was exposed or still may be, and keeps its cooldown.
@@ -308,24 +308,33 @@ def seen_json(entry: Entry) -> str:
 
 def entry_from(row: Any) -> Entry:
     """Return the entry that a row of ``entries`` keeps (any object with its columns as attributes)."""
-    seen = orjson.loads(row.seen)
+    return entry_of(
+        row.entry_key, row.customer_id, row.anchor_at, row.entered_at, row.sku, row.value, row.currency, row.seen
+    )
+
+
+def entry_of(
+    key: str,
+    customer_id: str,
+    anchor_at: datetime,
+    entered_at: datetime,
+    sku: str,
+    value: int | None,
+    currency: str | None,
+    seen: str,
+) -> Entry:
+    """Return the entry that these columns of ``entries`` keep."""
+    told = orjson.loads(seen)
+    items = tuple(items_from(told))
     return Entry(
-        row.entry_key,
-        row.customer_id,
-        row.anchor_at,
-        row.entered_at,
-        row.sku,
-        tuple(items_from(seen)),
-        row.value,
-        row.currency,
-        seen.get("market"),
-        seen.get("facts", {}),
+        key, customer_id, anchor_at, entered_at, sku, items, value, currency, told.get("market"), told.get("facts", {})
     )
 
 
 def items_from(seen: Mapping[str, Any]) -> list[Item]:
     """Return the products in an entry's ``seen``."""
-    return [
-        Item(**{**item, "seen_at": datetime.fromisoformat(item["seen_at"]) if item.get("seen_at") else None})
-        for item in seen.get("items", ())
-    ]
+    items = seen.get("items", ())
+    for item in items:
+        if at := item.get("seen_at"):
+            item["seen_at"] = datetime.fromisoformat(at)
+    return [Item(**item) for item in items]

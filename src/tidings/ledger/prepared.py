@@ -116,11 +116,12 @@ def changed(conn: Connection, prepared: Prepared, values: Mapping[str, Any]) -> 
     return int(count)
 
 
-def each(conn: Connection, prepared: Prepared, values: Sequence[Mapping[str, Any]]) -> None:
-    """Run a statement once per row: what SQLite, which has no trips to save, does fastest."""
+def each(conn: Connection, prepared: Prepared, names: Sequence[str], values: Sequence[Sequence[Any]]) -> None:
+    """Run a statement once per row of values in the order of ``names``: what SQLite, without trips to save, likes."""
     compiled = prepared.of(conn)
+    assert compiled.order == tuple(names), "the values come in the order in which the statement has its places"
     with _driver(conn) as driver:
-        driver.executemany(compiled.text, [compiled.values(one) for one in values])
+        driver.executemany(compiled.text, values)
 
 
 def _run(conn: Connection, driver: Any, asked: Asked) -> Any:

@@ -179,8 +179,9 @@ def _write(conn: Connection, one: _Commit) -> int | None:
         if one.taken:
             asked.append((_TAKE, {"body": prepared.rows(conn, tuple(_TAKEN), sorted(one.taken)), **slots}))
     else:
-        prepared.each(conn, _KEEP_ONE, [dict(zip(_KEPT, row, strict=True)) for row in kept])
-        prepared.each(conn, _TAKE_ONE, [dict(zip(_TAKEN, row, strict=True)) | slots for row in sorted(one.taken)])
+        prepared.each(conn, _KEEP_ONE, tuple(_KEPT), kept)
+        taken = [(contact, now, mid, channel, slots["space"]) for contact, mid, channel in sorted(one.taken)]
+        prepared.each(conn, _TAKE_ONE, _SLOT, taken)
     if one.numbered:
         asked.append((NOTE_SENDING, {"at": now, "messages": one.numbered}))
     answers = prepared.together(conn, *asked)
@@ -215,6 +216,7 @@ _MARKED: dict[str, TypeEngine[Any]] = {
     "mailbox": TEXT,
 }  # fmt: skip
 _KEPT: dict[str, TypeEngine[Any]] = {"message_id": TEXT, "urls": TEXT, "tracked": TRUTH, "evidence": TEXT}
+_SLOT = ("contact", "at", "message_id", "channel", "space")
 _TAKEN: dict[str, TypeEngine[Any]] = {"contact": TEXT, "message_id": TEXT, "channel": TEXT}
 
 
@@ -260,13 +262,12 @@ def _take(dialect: str) -> Executable:
     chosen = select(
         new.contact, bindparam("at", type_=TIME), new.message_id, new.channel, bindparam("space", type_=Text())
     )
-    return insert(contact_slots).from_select(["contact", "at", "message_id", "channel", "space"], chosen)
+    return insert(contact_slots).from_select(list(_SLOT), chosen)
 
 
 def _take_one(_: str) -> Executable:
-    return insert(contact_slots).values({
-        name: bindparam(name) for name in ("contact", "at", "message_id", "channel", "space")
-    })  # fmt: skip
+    values: dict[str, Any] = {name: bindparam(name) for name in _SLOT}
+    return insert(contact_slots).values(values)
 
 
 _MARK, _KEEP, _KEEP_ONE = Prepared(_mark), Prepared(_keep), Prepared(_keep_one)
