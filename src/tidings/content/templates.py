@@ -32,7 +32,6 @@ LONGEST_SUBJECT = 200
 SUFFIXES = {Channel.EMAIL: ".mjml", Channel.SMS: ".sms"}
 _BETWEEN = "\x1e"
 _NAME = re.compile(r"^[A-Za-z0-9][\w-]*(?:/[A-Za-z0-9][\w-]*)*$")
-_GAPS = re.compile(r"\n{3,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,9 @@ class Template:
             size = len(part) if part.isascii() else len(part.encode("utf-8", "surrogatepass"))
             if size > limit:
                 raise self._too(f"must be at most {limit} bytes, or Gmail clips it; found {size}")
-        text = (_GAPS.sub("\n\n", text) if "\n\n\n" in text else text).strip() + "\n"
+        while "\n\n\n" in text:
+            text = text.replace("\n\n\n", "\n\n")
+        text = text.strip() + "\n"
         return Rendered(subject, preheader, html, text, links.targets, self.hash)
 
     def _too(self, what: str) -> TemplateError:
@@ -107,8 +108,8 @@ class Part:
 
     def render(self, values: Mapping[str, Any]) -> str:
         template = self._template
-        # "Shared" means: these values are all there is, globals included; merging them anew costs more than it should.
-        context = template.new_context({**self._globals, **values}, shared=True)
+        # These values are all there is, globals included; Jinja's own way of merging them costs more than it should.
+        context = Context(self.environment, {**self._globals, **values}, template.name, template.blocks)
         try:
             return "".join(template.root_render_func(context))
         except Exception as error:

@@ -9,7 +9,7 @@ than the message. Two people who share an address count as one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -67,6 +67,8 @@ def winners(
     """
     deciding = {candidate.id: candidate for candidate in due}
     others = {candidate.id: candidate for candidate in upcoming if candidate.id not in deciding}
+    if not others and _apart(deciding.values()):
+        return dict.fromkeys(deciding, Won())
     taken: dict[tuple[str, str], Candidate] = {}
     verdicts: dict[str, Verdict] = {}
     for candidate in sorted((*deciding.values(), *others.values()), key=rank):
@@ -84,3 +86,9 @@ def winners(
         if candidate.id in deciding:
             verdicts[candidate.id] = verdict
     return verdicts
+
+
+def _apart(candidates: Collection[Candidate]) -> bool:
+    """Return whether every candidate is to another person at another address, as nearly all are: nobody competes."""
+    addresses = [one.address_hash for one in candidates if one.address_hash]
+    return len({one.person for one in candidates}) == len(candidates) and len(set(addresses)) == len(addresses)
