@@ -158,7 +158,7 @@ CASES: dict[str, tuple[Case, str, str]] = {
     "without_lock": (shared_mailbox, "postgresql", "I5"),
     "without_last_opt_out": (opt_out_after_the_gates, "postgresql", "I4"),
     "without_recheck": (bought_since, "sqlite", "'skipped': 1"),
-    "without_conflict_clause": (planned_again, "sqlite", "UNIQUE"),
+    "without_conflict_clause": (planned_again, "sqlite", "unique constraint"),
 }
 # What a second guard would hide: a cap stops some messages that would go twice.
 APART = {

@@ -144,3 +144,30 @@ def test_a_term_signal_ends_the_lane_after_the_messages_in_flight_and_releases_t
         assert set(conn.scalars(select(schema.shard_leases.c.owner))) == {None}
     sandbox.faults.clear()
     assert post.finish(crew, NOON).counted == {"sent": 24}
+
+
+@pytest.mark.parametrize("database", DATABASES)
+def test_eight_dispatchers_send_once_each_and_sooner_than_one(
+    new_post: Callable[..., Any], crew: Crew, sandbox: Any, database: str
+) -> None:
+    from tidings.sandbox.faults import Fault
+
+    sandbox.faults.add(Fault("slow", seconds=0.15))  # so that waiting for the provider is most of the work
+    took: dict[int, float] = {}
+    for dispatchers in (1, 8):
+        wide = SETTINGS.replace("shards: 8", "shards: 32")
+        post = new_post(database, customers=48, settings=wide)
+        post.plan()
+        before = len(sandbox.store.messages)
+
+        lanes = [crew.start(post.shop, "dispatch", NOON) for _ in range(dispatchers)]
+        told = [crew.wait(lane).told for lane in lanes]
+
+        for one in told:
+            adds_up(one)
+        assert sum(one["sent"] for one in told) == 48
+        assert sum(one["sent"] > 0 for one in told) >= min(dispatchers, 4), "the work was shared"
+        arrived = [one.arrived for one in sandbox.store.messages[before:]]
+        took[dispatchers] = max(arrived) - min(arrived)
+        assert post.check().counted == {"sent": 48}
+    assert took[8] < took[1] / 1.5, f"it took {took}"

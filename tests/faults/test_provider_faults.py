@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from crew import Crew
+from herd import herd_of
 from oracle import adds_up, assert_nothing_new
 from small_shop import CART, NOON
 
@@ -109,14 +110,17 @@ def test_after_an_outage_what_has_expired_is_not_sent_in_a_burst(
 def test_a_message_the_provider_refuses_fails_alone_with_its_reason(
     new_post: Callable[..., Any], crew: Crew, sandbox: Sandbox
 ) -> None:
-    post = new_post("sqlite", customers=8, settings=QUICK)
+    post = herd_of(new_post, "sqlite", 1_000, settings=QUICK.replace("batch: 16", "batch: 500"), connections=8)
     post.plan()
     sandbox.faults.add(Fault("400", count=1))
 
-    crew.run(post.shop, "dispatch", NOON)
+    told = crew.run(post.shop, "dispatch", NOON).told
 
+    adds_up(told)
     found = post.check()
-    assert found.counted == {"sent": 7, "failed": 1}
+    assert found.counted == {"sent": 999, "failed": 1}
+    # Each has a request of its own, so there is nothing to take apart: a thousand requests, one of them refused.
+    assert len(found.accepted) + sandbox.faults.met == 1_000
     assert_nothing_new(found, post.finish(crew, NOON + HOUR))
 
 

@@ -22,7 +22,7 @@ from crew import Crew, Worker
 from herd import herd_of
 from oracle import Person
 from schedule import CAMPAIGNS, SETTINGS, Life
-from small_shop import NOON, TABLES
+from small_shop import CART, NOON, TABLES
 from sqlalchemy import func, select
 
 from tidings.ledger import schema
@@ -86,7 +86,8 @@ def test_a_days_messages_leave_once_although_workers_die_every_half_minute(
     new_post: Callable[..., Any], crew: Crew, database: str, share: float
 ) -> None:
     many = round(MESSAGES * share)
-    post = herd_of(new_post, database, many, settings=LONG)
+    campaigns = {"cart": CART.format(id="cart") + "max_initial_audience: 1000000\n"}
+    post = herd_of(new_post, database, many, settings=LONG, campaigns=campaigns, connections=10)
     began = time.monotonic()
     assert crew.run(post.shop, "plan", NOON, campaigns=["cart"], patience=900).told["new"] == many
     planned_in = time.monotonic() - began
