@@ -25,7 +25,7 @@ test: $(BIN)/.installed
 	@$(BIN)/pytest -m "not slow and not soak" -n 2 --dist loadfile
 
 test-slow: $(BIN)/.installed
-	@$(BIN)/pytest -m "slow and not soak" -p no:cacheprovider
+	@$(BIN)/pytest -m "slow and not soak" -p no:cacheprovider -n 2 --dist loadfile --durations 15
 
 soak: $(BIN)/.installed
 	@$(BIN)/pytest -m soak -s
