@@ -14,7 +14,7 @@ import pytest
 from ledger_builders import DAY, MINUTE, NOON, entry_row, intent, message_row
 from sqlalchemy import func, select, update
 
-from tidings.ledger import dispatching
+from tidings.ledger import dispatching, people
 from tidings.ledger.dispatching import Outcome
 from tidings.ledger.engagements import contact_of, links_of
 from tidings.ledger.people import suppressed
@@ -142,6 +142,28 @@ def test_a_lane_waits_for_another_that_is_reserving_the_same_mailbox(ledger, rec
             with pytest.raises(TimeoutError):
                 waiting.result(timeout=0.5)
         assert waiting.result(timeout=30).capped == {"bob": NOON + DAY}
+
+
+def test_an_opt_out_is_committed_before_a_message_begins_or_after_and_never_in_between(ledger, record, claim):
+    _due(record, "ann")
+    held = claim()
+
+    def opts_out():
+        with ledger.writing() as conn:
+            people.suppress(conn, ["a:h-ann"], channel="email", reason="unsubscribed", at=NOON, source="one_click")
+
+    with ThreadPoolExecutor(1) as person:
+        with ledger.writing() as conn:
+            begun = dispatching.begin_sending(
+                conn, space="live", token=held.token, intents=[intent(one) for one in held.due], caps=(), now=NOON,
+                ahead=MINUTE,
+            )  # fmt: skip
+            said = person.submit(opts_out)
+            with pytest.raises(TimeoutError):
+                said.result(timeout=0.5)
+        said.result(timeout=10)
+
+    assert begun.sending == {"ann0"}
 
 
 @pytest.mark.parametrize(("later", "goes"), [(DAY - timedelta(microseconds=1), False), (DAY, True)])

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from tidings.channels import sendgrid, twilio
 from tidings.channels.keeping import SENDGRID, TWILIO, kept
 from tidings.jobs.opening import Opened
-from tidings.ledger import dispatching, engagements, opt_outs, people, raw_events
+from tidings.ledger import dispatching, engagements, holding, opt_outs, people, raw_events
 from tidings.ledger.engagements import Contact, Taken, key_of
 from tidings.ledger.opt_outs import Decision
 from tidings.ledger.raw_events import Raw
@@ -217,6 +217,7 @@ def _obey(conn: Connection, report: Report, matched: Mapping[str, str], now: dat
         elif seen:
             grouped[_Closing(Channel.EMAIL, event.suppress, event.at, "")] |= seen
     decisions = []
+    holding.hold(conn, {one for who in grouped.values() for one in who})
     for closing, who in sorted(grouped.items()):
         news = still_open(conn, who, closing.channel)
         people.suppress(

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Executable, and_, func, insert, or_, select, 
 
 from tidings.ledger import bulk, prepared
 from tidings.ledger.bulk import upsert
+from tidings.ledger.holding import hold
 from tidings.ledger.prepared import Prepared
 from tidings.ledger.schema import consents, messages, suppressions
 from tidings.model.people import Channel, Consent
@@ -31,8 +32,10 @@ def suppress(
 ) -> set[str]:
     """Never write to these subjects ("a:<address hash>", "p:<customer id>") again; None is every channel.
 
-    Returns those for whom this is news: the same word again, or an older one, changes nothing.
+    Returns those for whom this is news: the same word again, or an older one, changes nothing. A message to them that
+    is on its way to `sending` is waited for, or waits.
     """
+    hold(conn, subjects)
     return _say(conn, subjects, channel, reason, {"at": at, "source": source, "message_id": message_id})
 
 

@@ -13,12 +13,13 @@ from sqlalchemy.types import TypeEngine
 
 from tidings.ledger import prepared
 from tidings.ledger.bulk import TEXT, TIME, TRUTH, WHOLE, upsert_for
+from tidings.ledger.holding import hold
 from tidings.ledger.outcomes import Outcome, record_outcomes
 from tidings.ledger.people import suppressed
 from tidings.ledger.prepared import Asked, Prepared
 from tidings.ledger.restoring import NOTE_SENDING
 from tidings.ledger.room import Intent, Pool, Room, contacts_of
-from tidings.ledger.schema import contact_slots, contacts, messages, receipts
+from tidings.ledger.schema import contact_slots, messages, receipts
 from tidings.ledger.store import CLOCK
 from tidings.model.message import Space, Status
 from tidings.plan.caps import Cap
@@ -59,7 +60,7 @@ def begin_sending(
     Earlier intents take the room under a cap first. A message is ours only while its token holds and its
     lease outlasts the database's clock by ``ahead`` (time-out and margin), read after all locks were won.
     """
-    _lock_contacts(conn, intents)
+    hold(conn, _names(intents))
     ours = _ours(conn, token, [intent.id for intent in intents], ahead)
     room = Room(conn, space, [one for one in intents if one.id in ours], caps, now)
     closed = _opted_out(conn, [one for one in intents if one.id in ours])
@@ -95,6 +96,12 @@ def begin_sending(
     )
 
 
+def _names(intents: Sequence[Intent]) -> set[str]:
+    """Return everything behind which these messages queue: people, addresses, and goods that are few."""
+    names = {name for one in intents for name in contacts_of(one.person, one.address_hash)}
+    return names | {one.pool.name for one in intents if one.pool is not None}
+
+
 def _opted_out(conn: Connection, intents: Sequence[Intent]) -> frozenset[str]:
     """Return the messages whose person or address has opted out, also since the gates asked."""
     if not intents:
@@ -107,30 +114,6 @@ def _opted_out(conn: Connection, intents: Sequence[Intent]) -> frozenset[str]:
         for one in intents
         if any(one.channel in closed.get(name, ()) for name in contacts_of(one.person, one.address_hash))
     )
-
-
-def _lock_contacts(conn: Connection, intents: Sequence[Intent]) -> None:
-    """Hold the contacts of a batch, in sorted order, until the commit: two lanes then count one after the other."""
-    if conn.dialect.name == "sqlite":
-        return  # one writer at a time, and this transaction is it
-    wanted = {name for one in intents if not one.exempt for name in contacts_of(one.person, one.address_hash)}
-    wanted |= {one.pool.name for one in intents if one.pool is not None}
-    if wanted:
-        names = {"body": prepared.ids(wanted)}
-        prepared.together(conn, (_CONTACTS, names), (_HOLD, names))
-
-
-def _contacts(dialect: str) -> Executable:
-    names = prepared.ids_given(dialect)
-    chosen = select(names.c.id).where(true()).order_by(names.c.id)
-    written: Executable = upsert_for(dialect, contacts).from_select(["contact"], chosen).on_conflict_do_nothing()
-    return written
-
-
-def _hold(dialect: str) -> Executable:
-    names = prepared.ids_given(dialect)
-    held = select(contacts.c.contact).join(names, names.c.id == contacts.c.contact)
-    return held.order_by(contacts.c.contact).with_for_update(of=contacts)
 
 
 def _ours(conn: Connection, token: str, ids: Iterable[str], ahead: timedelta) -> dict[str, str | None]:
@@ -152,7 +135,7 @@ def _mine(dialect: str) -> Executable:
     )
 
 
-_CONTACTS, _HOLD, _MINE = Prepared(_contacts), Prepared(_hold), Prepared(_mine)
+_MINE = Prepared(_mine)
 
 
 @dataclass(frozen=True, slots=True)
