@@ -114,6 +114,7 @@ def test_a_folder_with_somebodys_files_is_not_touched(tmp_path):
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 
 
+@pytest.mark.slow  # it waits for the patience that a service is given
 def test_a_service_and_its_children_are_stopped(tmp_path):
     # A shell that ignores the request, and a child of it: both must be gone.
     script = "trap '' TERM; sleep 600 & echo $! > child; wait"
