@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
+import hmac
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -115,6 +118,23 @@ def test_signatures_are_twilios_own(shared: Path) -> None:
     ]
 
     assert found == [each["valid"] for each in told["vectors"]]
+
+
+@pytest.mark.parametrize(
+    ("settings", "valid"),
+    [
+        ("key=webhooks_sharedkey_1,algorithm=HMAC_SHA256", True),
+        ("key=webhooks_sharedkey_1,algorithm=HMAC_SHA1", False),
+        ("key=webhooks_sharedkey_1,algorithm=MD5", False),
+        (None, False),
+    ],
+)
+def test_a_shared_key_signs_with_the_hash_its_header_names(settings: str | None, valid: bool) -> None:
+    url, form = "https://u.example.com/webhooks/twilio/status?d=x", {"To": "+358401234567", "MessageStatus": "sent"}
+    text = url + "".join(f"{name}{form[name]}" for name in sorted(form))
+    signature = base64.b64encode(hmac.new(b"shared key", text.encode(), hashlib.sha256).digest()).decode()
+
+    assert verified("shared key", signature, url, form, settings) is valid
 
 
 @pytest.mark.parametrize("signature", [None, "", "nonsense", "é"])
