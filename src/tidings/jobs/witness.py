@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import fcntl
 import json
 import logging
 import os
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +26,10 @@ log = logging.getLogger(__name__)
 
 # The file has a fixed length: what is written over it is never shorter than what was there.
 _LENGTH = 200
+# A write under the lock takes microseconds.
+_PATIENCE = 0.25
+# Of a file beside it that was not written for so many seconds nothing more is expected.
+_SETTLED = 600
 _UNWRITABLE = "must be writable (dispatch.witness in tidings.yaml); found that it is not"
 
 
@@ -63,21 +70,48 @@ class FileWitness:
     """A small file, written at every sending: one locked write over the same bytes, no fsync.
 
     The death of a process loses nothing; the loss of power may lose the last seconds of the file, and then the
-    ledger, which was synced, is ahead of it: nothing is noticed that did not happen.
+    ledger, which was synced, is ahead of it: nothing is noticed that did not happen. Nobody waits for a process that
+    fell asleep with the lock in its hands: who cannot have it writes a file of their own beside it.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._beside = path.with_name(f"{path.name}.{os.getpid()}")
+        self._alone = False
 
     def seen(self) -> Sequence[Seen]:
-        """Return what the file says. Raises LedgerError when it is no witness: somebody has edited it."""
+        """Return what the file and those beside it say. Raises LedgerError when one is no witness: it was edited."""
+        return tuple(one for path in (self.path, *self._others()) if (one := self._seen(path)) is not None)
+
+    def note(self, seen: Seen) -> None:
+        """Write it, unless the file knows of more in the same generation."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self._alone or not self._locked(self.path, seen):
+            self._alone = True
+            if not self._locked(self._beside, seen):
+                raise OSError(errno.EAGAIN, "the file is locked")
+
+    def tidy(self) -> None:
+        """Take the files beside into the one, when they were not written for a while."""
+        self._alone = False
+        for path in self._others():
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > _SETTLED:
+                    told = self._seen(path)
+                    if told is None or self._locked(self.path, told):
+                        path.unlink()
+
+    def _others(self) -> list[Path]:
+        return sorted(self.path.parent.glob(f"{self.path.name}.*"))
+
+    def _seen(self, path: Path) -> Seen | None:
         try:
-            text = self.path.read_text(encoding="utf-8").strip()
+            text = path.read_text(encoding="utf-8").strip()
         except FileNotFoundError:
-            return ()
+            return None
         except (OSError, UnicodeDecodeError) as trouble:
-            raise LedgerError(f"witness {self.path}: must be a readable file; {type(trouble).__name__}") from None
-        return (self._read(text),) if text else ()
+            raise LedgerError(f"witness {path}: must be a readable file; {type(trouble).__name__}") from None
+        return self._read(text) if text else None
 
     def _read(self, text: str) -> Seen:
         try:
@@ -85,17 +119,31 @@ class FileWitness:
         except ValueError:
             raise LedgerError(f"witness {self.path}: must be as Tidings wrote it; found something else") from None
 
-    def note(self, seen: Seen) -> None:
-        """Write it, unless the file knows of more in the same generation."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+    def _locked(self, path: Path, seen: Seen) -> bool:
+        """Write under the file's lock; return False when somebody kept it all the time."""
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            if not _lock(file):
+                return False
             text = os.pread(file, _LENGTH, 0).decode().strip()
             before = self._read(text) if text else None
             os.pwrite(file, later(before, seen).text().ljust(_LENGTH - 1).encode() + b"\n", 0)
+            return True
         finally:
             os.close(file)
+
+
+def _lock(file: int) -> bool:
+    """Lock an open file; return False when that took longer than any process that is awake holds it."""
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(0.001)
 
 
 def later(before: Seen | None, seen: Seen) -> Seen:
@@ -132,6 +180,7 @@ class Witnesses:
         The lane takes a number of its own, so that it is missed when it is forgotten whole.
         """
         self.check(ledger)
+        self.file.tidy()
         with ledger.writing() as conn:
             self._generation = restoring.generation(conn)
             number = restoring.note_sending(conn, at=now, count=0)
