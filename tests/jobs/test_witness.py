@@ -76,7 +76,5 @@ def test_an_edited_file_is_told_in_one_line(tmp_path: Path) -> None:
     path = tmp_path / "witness.json"
     path.write_text("{}")
 
-    with pytest.raises(
-        LedgerError, match=r"witness .*json: must be as Tidings wrote it; found something else"
-    ):
+    with pytest.raises(LedgerError, match=r"witness .*json: must be as Tidings wrote it; found something else"):
         FileWitness(path).seen()
