@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 import socket
 import threading
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -45,6 +46,7 @@ CAMPAIGNS = {"cart": CART_SERIES + "priority: 10\n", "texts": TEXTS + "priority:
 
 KILLS = ("claimed", "rendered", "counting", "begun", "sending", "in_http", "answered", "recording", "recorded")
 STOPS = ("claimed", "rendered", "begun", "sending", "answered")
+HELD_UP = 15.0  # seconds after which somebody must hold the only lock
 TROUBLE = (
     "drop_after_accept", "half_after_accept", "timeout_after_accept", "garbage", "slow", "400", "429", "500", "502",
     "503", "504", "timeout", "drop",
@@ -145,6 +147,7 @@ class Life:
         if chance.random() < 0.7:
             self._people_act()
         for worker in workers:
+            self._outlast(worker, asleep)
             self._ended(worker)
         self._people_act()
         if chance.random() < 0.6:
@@ -155,6 +158,17 @@ class Life:
             worker.wake()
             self._ended(worker)
         self.now += timedelta(minutes=chance.randint(5, 90))
+
+    def _outlast(self, worker: Worker, asleep: Sequence[Worker]) -> None:
+        """Wait for a worker; on SQLite who fell asleep in a transaction has the only lock, and is woken for it."""
+        latest = time.monotonic() + HELD_UP
+        while not worker.asleep and not worker.out.exists():
+            if time.monotonic() > latest and self.post.opened.ledger.dialect == "sqlite":
+                for one in asleep:
+                    if one.asleep and not one.out.exists():
+                        one.wake()
+                return
+            time.sleep(0.02)
 
     def _trouble(self) -> None:
         self.post.sandbox.faults.clear()
