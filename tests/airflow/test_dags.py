@@ -164,7 +164,7 @@ def test_a_hundred_campaigns_parse_within_a_second(project: Path, bag: Bag):
         assert len(bag(project).dags) == 104
         return time.process_time() - start
 
-    assert any(parsed() < 1.0 for _ in range(6))
+    assert min(parsed() for _ in range(3)) < 1.0
 
 
 def test_dags_in_a_folder_without_a_project_are_told_apart(tmp_path: Path, project: Path, bag: Bag):
