@@ -156,20 +156,34 @@ def _broken_id(path: Path, file: str, taken: set[str]) -> str:
     return plain if plain not in taken else f"{plain}_file"
 
 
+def _own_dag(
+    dag_id: str,
+    schedule: str,
+    description: str,
+    doc: str,
+    *,
+    retries: bool = True,
+    params: dict[str, Any] | None = None,
+) -> DAG:
+    """Return an empty DAG of the project's own, beside those of its campaigns."""
+    return DAG(
+        dag_id,
+        dag_display_name=dag_id.capitalize(),
+        description=description,
+        doc_md=doc,
+        schedule=schedule,
+        tags=["tidings"],
+        default_args={"owner": "crm", **(_RETRIES if retries else {})},
+        params=params,
+        **_ONE_RUN,
+    )
+
+
 def dispatch_dag(dag_file: str) -> DAG:
     """Return the DAG that sends what is due, every minute, in as many lanes as the settings say."""
     shop, _ = load_settings(folder := project_folder(dag_file))
     lanes = shop.dispatch.lanes if shop is not None else 1
-    dag = DAG(
-        DISPATCH,
-        dag_display_name="Dispatch",
-        description="Sends what is due and still true.",
-        doc_md=words.DISPATCH,
-        schedule="* * * * *",
-        tags=["tidings"],
-        default_args={"owner": "crm"},
-        **_ONE_RUN,
-    )
+    dag = _own_dag(DISPATCH, "* * * * *", "Sends what is due and still true.", words.DISPATCH, retries=False)
     with dag:
 
         @task.short_circuit(task_display_name="Is anything due?")
@@ -205,16 +219,7 @@ def dispatch_dag(dag_file: str) -> DAG:
 def measure_dag(dag_file: str) -> DAG:
     """Return the DAG that measures what the campaigns earned, every hour."""
     folder = project_folder(dag_file)
-    dag = DAG(
-        MEASURE,
-        dag_display_name="Measure",
-        description="Credits orders to messages and compares with the held out.",
-        doc_md=words.MEASURE,
-        schedule="20 * * * *",
-        tags=["tidings"],
-        default_args={"owner": "crm", **_RETRIES},
-        **_ONE_RUN,
-    )
+    dag = _own_dag(MEASURE, "20 * * * *", "Credits orders to messages and compares with the held out.", words.MEASURE)
     with dag:
 
         @task(task_display_name="What did it earn?", multiple_outputs=False)
@@ -230,16 +235,7 @@ def measure_dag(dag_file: str) -> DAG:
 def retention_dag(dag_file: str) -> DAG:
     """Return the DAG that takes out what has served, every night."""
     folder = project_folder(dag_file)
-    dag = DAG(
-        RETENTION,
-        dag_display_name="Retention",
-        description="Takes out of the ledger what was kept long enough.",
-        doc_md=words.RETENTION,
-        schedule="40 3 * * *",
-        tags=["tidings"],
-        default_args={"owner": "crm", **_RETRIES},
-        **_ONE_RUN,
-    )
+    dag = _own_dag(RETENTION, "40 3 * * *", "Takes out of the ledger what was kept long enough.", words.RETENTION)
     with dag:
 
         @task(task_display_name="Take out what has served", multiple_outputs=False)
@@ -255,23 +251,20 @@ def retention_dag(dag_file: str) -> DAG:
 def reconcile_dag(dag_file: str) -> DAG:
     """Return the DAG that asks the providers for what webhooks lost, every night; after a restore, by a person."""
     folder = project_folder(dag_file)
-    dag = DAG(
+    reopen = {
+        "reopen": Param(
+            False,
+            type="boolean",
+            title="Reopen",
+            description="The ledger was restored from a backup: settle what it has forgotten and send again.",
+        ),
+    }
+    dag = _own_dag(
         RECONCILE,
-        dag_display_name="Reconcile",
-        description="Fetches opt-outs and proofs that webhooks lost; opens dispatch after a restore.",
-        doc_md=words.RECONCILE,
-        schedule="10 4 * * *",
-        tags=["tidings"],
-        default_args={"owner": "crm", **_RETRIES},
-        params={
-            "reopen": Param(
-                False,
-                type="boolean",
-                title="Reopen",
-                description="The ledger was restored from a backup: settle what it has forgotten and send again.",
-            ),
-        },
-        **_ONE_RUN,
+        "10 4 * * *",
+        "Fetches opt-outs and proofs that webhooks lost; opens dispatch after a restore.",
+        words.RECONCILE,
+        params=reopen,
     )
     with dag:
 
