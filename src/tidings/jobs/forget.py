@@ -101,11 +101,19 @@ def run(
     )  # fmt: skip
 
 
-def find(opened: Opened, customer_id: str, *, emails: Collection[str] = (), phones: Collection[str] = ()) -> Person:
-    """Return everything by which the person behind an id is known now. Raises DefinitionError for a bad address."""
-    canonical = people.canonical_ids(opened.shop, [customer_id])
-    ids = {customer_id, *(one for one, whose in canonical.items() if whose == canonical[customer_id])}
-    found_emails, found_phones, known = _given(opened, ids)
+def find(
+    opened: Opened, customer_id: str | None, *, emails: Collection[str] = (), phones: Collection[str] = ()
+) -> Person:
+    """Return everything by which the person behind an id is known now; without one, the addresses given.
+
+    Raises DefinitionError for a bad address.
+    """
+    ids: set[str] = set()
+    found_emails, found_phones, known = set[str](), set[str](), False
+    if customer_id:
+        canonical = people.canonical_ids(opened.shop, [customer_id])
+        ids = {customer_id, *(one for one, whose in canonical.items() if whose == canonical[customer_id])}
+        found_emails, found_phones, known = _given(opened, ids)
     for given in emails:
         value = email_address(given)
         if value is None:

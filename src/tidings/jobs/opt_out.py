@@ -44,12 +44,12 @@ def run(
     """
     if not (customer_id or emails or phones):
         raise DefinitionError("customer: must be an id, --email or --phone; found nothing")
-    who = find(opened, customer_id or "", emails=emails, phones=phones)
+    who = find(opened, customer_id, emails=emails, phones=phones)
     if not (who.in_warehouse or emails or phones):
         raise DefinitionError("customer: must be known to the warehouse; found nobody under this id")
     at = now or opened.ledger.now()
     hashes = sorted(address_hash(one, opened.secrets.pepper) for one in who.addresses)
-    ids = sorted(who.ids - {""})
+    ids = sorted(who.ids)
     subjects = [*(f"a:{one}" for one in hashes), *(f"p:{one}" for one in ids)]
     news = False
     with opened.ledger.writing() as conn:
