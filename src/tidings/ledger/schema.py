@@ -172,7 +172,6 @@ receipts = Table(
     Column("urls", Text, nullable=False),            # JSON array; the link number is its index
     Column("tracked", Boolean, nullable=False),
     Column("evidence", Text),                        # canonical JSON
-    sqlite_with_rowid=False,
 )  # fmt: skip
 
 # The receipts of a day, each hashed together with the one before it: what was altered or taken out later shows.

@@ -84,7 +84,8 @@ def begin_sending(
         room.take(intent)
     leaving = frozenset(one.id for one in going if not one.held_out)
     numbered = len(leaving) if space == Space.LIVE else 0
-    number = _write(conn, _Commit(space, going, said, room.taken, numbered, now)) if going else None
+    moved = [(one.id, one.address_hash) for one in going if one.address_hash and one.address_hash != ours[one.id]]
+    number = _write(conn, _Commit(space, going, moved, said, room.taken, numbered, now)) if going else None
     return Begun(
         leaving,
         frozenset(one.id for one in going if one.held_out),
@@ -140,10 +141,12 @@ _MINE = Prepared(_mine)
 
 @dataclass(frozen=True, slots=True)
 class _Commit:
-    """What one commit to `sending` writes. ``said`` is, per message, how full its caps were."""
+    """What one commit to `sending` writes. ``said`` is, per message, how full its caps were; ``moved`` are those that
+    leave for another address than they were planned for."""
 
     space: str
     going: Sequence[Intent]
+    moved: Sequence[tuple[str, str]]
     said: Mapping[str, str]
     taken: Sequence[tuple[str, str, str]]
     numbered: int
@@ -154,6 +157,8 @@ def _write(conn: Connection, one: _Commit) -> int | None:
     """Mark what goes, with its receipts and the room it takes; return the number of this sending, if it has one."""
     now = prepared.instant(conn, one.now)
     asked: list[Asked] = [(_MARK, {"body": prepared.rows(conn, tuple(_MARKED), _marked(one.going)), "now": now})]
+    if one.moved:
+        asked.append((_MOVE, {"body": prepared.rows(conn, tuple(_MOVED), one.moved)}))
     kept = _receipts(one.going, one.said)
     slots = {"at": now, "space": str(one.space)}
     if conn.dialect.name == "postgresql":
@@ -172,11 +177,10 @@ def _write(conn: Connection, one: _Commit) -> int | None:
 
 
 def _marked(going: Sequence[Intent]) -> list[tuple[Any, ...]]:
-    # The address too: the person may have changed it since the message was planned.
     return [
         (
-            one.id, "held_out" if one.held_out else "sending", one.address_hash or None, one.template_hash,
-            one.segments, one.provider, one.mailbox,
+            one.id, "held_out" if one.held_out else "sending", one.template_hash, one.segments, one.provider,
+            one.mailbox,
         )
         for one in going
     ]  # fmt: skip
@@ -195,9 +199,9 @@ def _receipts(going: Sequence[Intent], said: Mapping[str, str]) -> list[tuple[An
 
 
 _MARKED: dict[str, TypeEngine[Any]] = {
-    "id": TEXT, "status": TEXT, "address_hash": TEXT, "template_hash": TEXT, "segments": WHOLE, "provider": TEXT,
-    "mailbox": TEXT,
+    "id": TEXT, "status": TEXT, "template_hash": TEXT, "segments": WHOLE, "provider": TEXT, "mailbox": TEXT,
 }  # fmt: skip
+_MOVED: dict[str, TypeEngine[Any]] = {"id": TEXT, "address_hash": TEXT}
 _KEPT: dict[str, TypeEngine[Any]] = {"message_id": TEXT, "urls": TEXT, "tracked": TRUTH, "evidence": TEXT}
 _SLOT = ("contact", "at", "message_id", "channel", "space")
 _TAKEN: dict[str, TypeEngine[Any]] = {"contact": TEXT, "message_id": TEXT, "channel": TEXT}
@@ -213,13 +217,18 @@ def _mark(dialect: str) -> Executable:
             attempt=m.attempt + 1,
             sending_at=now,
             ended_at=case((new.status == Status.HELD_OUT, now), else_=None),
-            address_hash=func.coalesce(new.address_hash, m.address_hash),
             template_hash=new.template_hash,
             segments=new.segments,
             provider=new.provider,
             mailbox=new.mailbox,
         )
     )
+
+
+def _move(dialect: str) -> Executable:
+    # A statement of its own: to SQLite a column that is named has changed, and with it its index.
+    new = prepared.given(dialect, _MOVED).c
+    return update(messages).where(m.id == new.id).values(address_hash=new.address_hash)
 
 
 def _replacing(written: Any) -> Executable:
@@ -253,5 +262,6 @@ def _take_one(_: str) -> Executable:
     return insert(contact_slots).values(values)
 
 
-_MARK, _KEEP, _KEEP_ONE = Prepared(_mark), Prepared(_keep), Prepared(_keep_one)
+_MARK, _MOVE = Prepared(_mark), Prepared(_move)
+_KEEP, _KEEP_ONE = Prepared(_keep), Prepared(_keep_one)
 _TAKE, _TAKE_ONE = Prepared(_take), Prepared(_take_one)

@@ -170,7 +170,7 @@ def connect(url: str, *, create: bool = False) -> Engine:
         raise LedgerError(f'ledger {path}: synchronous must be "full" or "normal"; found "{synchronous.lower()}"')
     parsed = parsed.difference_update_query(["synchronous"])
     engine = create_engine(
-        parsed, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}, hide_parameters=True
+        parsed, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}, hide_parameters=True, pool_use_lifo=True
     )
     event.listen(engine, "connect", partial(_prepare_sqlite, synchronous))
     event.listen(engine, "begin", _begin_sqlite)
@@ -199,7 +199,7 @@ def _prepare_sqlite(synchronous: str, connection: sqlite3.Connection, _: object)
         f"busy_timeout={BUSY_SECONDS * 1000}",
         "journal_mode=WAL",
         f"synchronous={synchronous}",
-        "wal_autocheckpoint=4000",
+        "wal_autocheckpoint=16000",
         "foreign_keys=ON",
         "temp_store=MEMORY",
         "cache_size=-65536",

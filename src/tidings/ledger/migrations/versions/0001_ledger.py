@@ -236,7 +236,6 @@ def upgrade() -> None:
         sa.Column("tracked", sa.Boolean(), nullable=False),
         sa.Column("evidence", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("message_id", name="pk_receipts"),
-        sqlite_with_rowid=False,
     )
     op.create_table(
         "revenue_days",
