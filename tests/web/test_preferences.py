@@ -7,9 +7,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import insert, update
 
-from tidings.ledger import schema
+from tidings.definitions.campaign import Campaign, Step
+from tidings.detect.cart_abandonment import CartAbandonment
+from tidings.ledger import people, schema
+from tidings.model.people import Channel, Consent
 
 MAIL, TEXT, NEXT = "0a" * 16, "0b" * 16, "0c" * 16
 EVERYTHING = {"email.marketing", "email.back_in_stock", "email.click_tracking", "sms.marketing"}
@@ -74,6 +77,83 @@ def test_one_purpose_is_closed_for_every_id_with_the_words_that_were_shown(shop:
     assert (row["message_id"], row["source"]) == (MAIL, "preferences")
     assert row["wording"] == "Fenmark may send me by e-mail: News, offers and reminders"
     assert (shop.closed(), told(shop)) == (set(), [("email", "marketing", True, "preferences")])
+
+
+def asks(shop: Any, **purposes: tuple[str, ...]) -> None:
+    """Let campaigns of these names have one step by e-mail, for which one of these purposes is enough."""
+    detect = CartAbandonment.model_validate({"type": "cart_abandonment", "idle": "1h"})
+    for name, enough in purposes.items():
+        step = Step(name="one", channel=Channel.EMAIL, template="cart/one", purposes=enough)
+        made = Campaign(id=name, schedule="@hourly", steps=(step,), detect=detect)
+        shop.opened.project.campaigns[name] = made
+
+
+def waiting(shop: Any, message: str, **values: Any) -> str:
+    """Put one more message into the ledger, like the one that waits, with these values; return its id."""
+    (row,) = [dict(one) for one in shop.rows(schema.messages) if one["id"] == NEXT]
+    (entry,) = [dict(one) for one in shop.rows(schema.entries) if one["id"] == row["entry_id"]]
+    entry |= {"id": message, "entry_key": message, "campaign": values.get("campaign", "cart")}
+    with shop.opened.ledger.writing() as conn:
+        conn.execute(insert(schema.entries).values(**entry))
+        conn.execute(insert(schema.messages).values(**(row | {"id": message, "entry_id": message, **values})))
+    return message
+
+
+@pytest.mark.parametrize("status", ["planned", "claimed"])
+def test_a_purpose_that_is_closed_cancels_what_waits_for_it_and_nothing_else(shop: Any, status: str) -> None:
+    asks(shop, cart=("marketing",), either=("marketing", "back_in_stock"))
+    with shop.opened.ledger.writing() as conn:
+        conn.execute(update(schema.messages).where(schema.messages.c.id == NEXT).values(status=status))
+    either = waiting(shop, "1a" * 16, campaign="either")
+    former = waiting(shop, "1b" * 16, customer_id="c0")
+    neighbour = waiting(shop, "1c" * 16, customer_id="c2")
+    spoken_of = waiting(shop, "1d" * 16, customer_id="c2", campaign="either")
+    stranger = waiting(shop, "1e" * 16, customer_id="c9", address_hash="e" * 32)
+
+    Page(shop).save(*(EVERYTHING - {"email.marketing"}))
+
+    for closed in (NEXT, former, neighbour):
+        assert shop.status(closed) == ("cancelled", "no_consent")
+    # For these the other purpose is enough; a text is another channel.
+    assert {shop.status(one) for one in (either, spoken_of, stranger)} == {(status, None)}
+    assert shop.status("0d" * 16) == ("planned", None)
+
+    Page(shop).save("sms.marketing", "email.click_tracking")
+    assert shop.status(either) == ("cancelled", "suppressed")
+
+
+def test_what_one_of_two_purposes_was_enough_for_is_cancelled_with_the_second(shop: Any) -> None:
+    asks(shop, either=("marketing", "back_in_stock"), gifts=("gifts",))
+    with shop.opened.ledger.writing() as conn:
+        for purpose, granted in (("marketing", False), ("gifts", True)):
+            said = Consent("c1", Channel.EMAIL, purpose, granted, shop.opened.ledger.now())
+            people.add_consent(conn, said, source="test")
+    either = waiting(shop, "1a" * 16, campaign="either")
+    gift = waiting(shop, "1b" * 16, campaign="gifts")
+
+    Page(shop).save("email.gifts", "email.click_tracking", "sms.marketing")
+
+    assert (shop.status(either), shop.status(gift)) == (("cancelled", "no_consent"), ("planned", None))
+
+
+def test_tracking_that_is_closed_cancels_nothing(shop: Any) -> None:
+    asks(shop, cart=("marketing",))
+
+    Page(shop).save(*(EVERYTHING - {"email.click_tracking"}))
+
+    assert shop.status(NEXT) == ("planned", None)
+
+
+def test_without_the_warehouse_a_closed_purpose_cancels_what_needs_it(shop: Any) -> None:
+    asks(shop, cart=("marketing",), either=("marketing", "back_in_stock"))
+    either = waiting(shop, "1a" * 16, campaign="either")
+    shop.opened.shop.close()
+    for path in (shop.opened.project.folder / "data").iterdir():
+        path.unlink()
+
+    Page(shop).save(*(EVERYTHING - {"email.marketing"}))
+
+    assert (shop.status(NEXT), shop.status(either)) == (("cancelled", "no_consent"), ("planned", None))
 
 
 def test_the_last_tick_of_a_channel_closes_it_and_cancels_what_waits(shop: Any) -> None:

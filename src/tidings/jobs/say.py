@@ -17,12 +17,13 @@ from tidings.jobs.bearer import Person, bearer, person, widened
 from tidings.jobs.compose import tracked
 from tidings.jobs.opening import Opened
 from tidings.jobs.way_back import cancel, still_open
-from tidings.ledger import engagements, opt_ins, opt_outs, people
+from tidings.ledger import dispatching, engagements, opt_ins, opt_outs, people
 from tidings.ledger.engagements import Contact
 from tidings.ledger.opt_ins import OptIn
 from tidings.ledger.opt_outs import Decision
 from tidings.ledger.store import clock
 from tidings.model.engagement import Engagement, EngagementKind
+from tidings.model.message import SkipReason
 from tidings.model.people import Channel, Consent, Purpose
 from tidings.plan.eligibility import may_contact, refused
 
@@ -214,11 +215,13 @@ def _save(opened: Opened, who: Person, channel: Channel, lines: Sequence[Line], 
         for line in tracking:
             _state(conn, who, line, said, granted=not line.open)
         if closing and not any(line.open and said.open(line) for line in offers) and not opening:
-            _close(conn, who, channel, said.at, source="preferences")
             engagement = [_unsubscribed(who.contact, said.at)] if channel == who.contact.channel else []
             engagements.take(conn, engagement, now, provider="redirect")
+            _close(conn, who, channel, said.at, source="preferences")
         for line in closing:
             _state(conn, who, line, said, granted=False)
+        if closing:
+            _cancel_without(opened, conn, who, closing, said.at)
         if opening and channel == Channel.SMS:
             asked = _ask(conn, who, opening, said)
         elif opening:
@@ -243,6 +246,29 @@ def _state(conn: Connection, who: Person, line: Line, said: _Said, *, granted: b
         Decision(line.channel, not granted, "preferences", said.at, "preferences", line.purpose, who.ids[0],
                  who.address(line.channel))
     ])  # fmt: skip
+
+
+def _cancel_without(opened: Opened, conn: Connection, who: Person, closed: Sequence[Line], at: datetime) -> None:
+    """Cancel what waits for a permission that was just taken back, where no other of its step's is left.
+
+    What the warehouse has of the others at the mailbox is not known here: for them only what needs nothing else goes.
+    """
+    channel, gone = closed[0].channel, {line.purpose for line in closed}
+    said = [*who.consents, *people.consents_of(conn, who.ids)]
+    theirs, others = set[tuple[str, str]](), set[tuple[str, str]]()
+    for campaign in opened.project.campaigns.values():
+        for step in campaign.steps:
+            if step.channel != channel or gone.isdisjoint(step.purposes):
+                continue
+            left = [one for one in step.purposes if one not in gone]
+            if not any(_allowed(who, said, channel, one, at) for one in left):
+                theirs.add((campaign.id, step.name))
+            if not left:
+                others.add((campaign.id, step.name))
+    for whom, steps in ((who.ids, theirs), (who.sharing(channel), others)):
+        dispatching.cancel_for(
+            conn, customers=sorted(whom), channel=channel, steps=steps, reason=SkipReason.NO_CONSENT, now=clock(conn)
+        )  # fmt: skip
 
 
 def _ask(conn: Connection, who: Person, opening: Sequence[Line], said: _Said) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, FromClause, and_, case, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, FromClause, and_, case, exists, func, or_, select, tuple_, update
 
 from tidings.ledger import bulk
 from tidings.ledger.bulk import TEXT, TIME
@@ -354,13 +354,14 @@ def cancel_for(
     customers: Collection[str] = (),
     address_hashes: Collection[str] = (),
     channel: str | None = None,
+    steps: Collection[tuple[str, str]] | None = None,
     reason: str = SkipReason.SUPPRESSED,
     now: datetime,
 ) -> int:
     """Cancel what is still pending for these customers or addresses; return how many messages.
 
-    A claimed message is cancelled too: its dispatcher finds it gone when it asks to send. What is already in
-    ``sending`` has left.
+    ``steps`` (campaign, step) are those it is about, all when left out. A claimed message is cancelled too: its
+    dispatcher finds it gone when it asks to send. What is already in ``sending`` has left.
     """
     subjects = []
     if customers:
@@ -372,6 +373,8 @@ def cancel_for(
     pending = [PENDING, or_(*subjects)]
     if channel:
         pending.append(m.channel == channel)
+    if steps is not None:
+        pending.append(tuple_(m.campaign, m.step).in_(sorted(steps)))
     chosen = conn.scalars(select(m.id).where(*pending).order_by(m.id).with_for_update()).all()
     if not chosen:
         return 0
