@@ -81,7 +81,7 @@ class BackInStock(Trigger):
         since, last = before(window.start, self.settled), before(window.end, self.settled)
         people = identities(tables, window.end)
         history = before(since, self.request_life)
-        back = self._back(tables, (history, since, last))
+        back = self._back(tables, (since, last))
         counts = self._counts(tables, back, history, window.end)
         bounds = (history, window.end)
         wants: list[Select[Any]] = []
@@ -98,7 +98,7 @@ class BackInStock(Trigger):
     def probe(self, tables: Tables, window: Window) -> Select[Any]:
         """Return a sku that came back in the window."""
         since, last = before(window.start, self.settled), before(window.end, self.settled)
-        return select(self._back(tables, (before(since, self.request_life), since, last)).c.sku).limit(1)
+        return select(self._back(tables, (since, last)).c.sku).limit(1)
 
     def entries(self, shop: Shop, window: Window) -> Iterator[Entry]:
         """Yield one entry per restock and customer, for the request if there is one."""
@@ -132,9 +132,9 @@ class BackInStock(Trigger):
                     found[entry.key] = reason
         return found
 
-    def _back(self, tables: Tables, times: tuple[datetime, datetime, datetime]) -> CTE:
-        """Return the skus counted above zero in the slice, and at or below zero in the time before."""
-        history, since, last = times
+    def _back(self, tables: Tables, slice_: tuple[datetime, datetime]) -> CTE:
+        """Return the skus counted above zero in the slice, and at or below zero before, however long ago."""
+        since, last = slice_
         stock = tables["stock"]
         there = (
             select(stock.c.sku, func.max(stock.c.observed_at).label("started"))
@@ -144,7 +144,7 @@ class BackInStock(Trigger):
         )
         out = (
             select(stock.c.sku)
-            .where(stock.c.quantity <= 0, stock.c.observed_at > history, stock.c.observed_at <= last)
+            .where(stock.c.quantity <= 0, stock.c.observed_at <= last)
             .where(stock.c.sku.in_(select(there.c.sku)))
         )
         return select(there.c.sku, there.c.started).where(there.c.sku.in_(out)).cte("back")
