@@ -80,6 +80,9 @@ PRICES = {
         [look(20 * DAY)], [WAS, price(3000, 10 * DAY), price(4000, 5 * DAY), price(2900, 90)], {}, True),
     "a flap that never stood": (
         [look()], [WAS, price(3000, 120), price(4000, 100), price(3000, 90)], {}, True),
+    "a price that ends with the last second before the next": (
+        [look()], [price(4000, 90 * DAY, 90 + 1 / 60), price(3000, 90)], {}, True),
+    "off the price book for a while": ([look()], [price(4000, 90 * DAY, 92), price(3000, 90)], {}, False),
 }  # fmt: skip
 
 
@@ -154,6 +157,8 @@ STOCK = {
     "not out for an hour": ([count(5, 9 * DAY), count(0, 119), count(3, 60)], {}, False),
     "never out": ([count(5, 9 * DAY), count(9, 60)], {}, False),
     "first counted now": ([count(9, 60)], {}, False),
+    "out since long before the request, and not counted since": (
+        [count(5, 300 * DAY), count(0, 200 * DAY), count(3, 60)], {}, True),
     "a blip, then back": ([*OUT, count(3, 65), count(0, 62), count(3, 40)], {}, True),
     "negative is out": ([count(5, 9 * DAY), count(-2, 2 * DAY), count(3, 60)], {}, True),
     "there all the time elsewhere": (
@@ -244,7 +249,12 @@ def test_the_public_price_is_the_lowest_row_in_force_at_every_minute(prices, mom
     for kind in ("list", "promo"):
         rows = [row for row in prices if row.kind == kind and row.amount and not (row.until and row.until <= row.since)]
         latest = max((row for row in rows if row.since <= moment), key=lambda row: row.since, default=None)
-        if latest is not None and (latest.until is None or latest.until > moment):
+        following = min((row.since for row in rows if row.since > moment), default=None)
+        if latest is not None and (
+            latest.until is None
+            or latest.until > moment
+            or (following is not None and following - latest.until <= timedelta(minutes=1))
+        ):
             in_force.append(latest.amount)
 
     assert public_price(prices, NOW).at(moment) == min(in_force, default=None)

@@ -125,6 +125,21 @@ def test_a_price_in_several_currencies_is_not_guessed(shop):
     assert (asked.price, asked.currency, asked.active) == (800, "GBP", True)
 
 
+def test_a_price_that_ends_with_the_last_second_before_the_next_leaves_no_gap(shop):
+    warehouse = shop(
+        [
+            *SHOP[:3],
+            """INSERT INTO prices VALUES ('s3', NULL, 'EUR', NULL, 900, '2024-01-01 00:00:00+00',
+               '2024-02-29 23:59:59+00'), ('s3', NULL, 'EUR', NULL, 700, '2024-03-01 00:00:00+00', NULL)""",
+        ],
+        "{products: {}, prices: {}}",
+    )  # fmt: skip
+
+    sock = catalogue.products(warehouse, ["s3"], None, datetime(2024, 3, 10, tzinfo=UTC))["s3"]
+
+    assert (sock.price, sock.previous_price, sock.lowest_30d) == (700, 900, 900)
+
+
 def test_a_product_that_is_off_sale_says_so(shop):
     warehouse = shop(SHOP, TABLES)
 

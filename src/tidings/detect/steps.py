@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from tidings.warehouse.catalogue import SEAM
+
 
 @dataclass(frozen=True, slots=True)
 class Steps:
@@ -53,14 +55,15 @@ class Price:
 def public_price(rows: Iterable[Price], until: datetime) -> Steps:
     """Return the price anybody had to pay: the lowest of the kinds in force. Zero is no price.
 
-    A row is in force until it says, or until the next of its kind. Nothing later than ``until`` is looked at.
+    A row is in force until it says, or until the next of its kind; between two rows a ``SEAM`` is no gap. Nothing
+    later than ``until`` is looked at.
     """
     changes: list[tuple[datetime, str, int | None]] = []
     for _, kind_rows in _by_kind(rows, until):
         for row, following in zip(kind_rows, [*kind_rows[1:], None], strict=True):
             changes.append((row.since, row.kind, row.amount))
             ended = row.until is not None and row.until <= until
-            if row.until is not None and ended and (following is None or row.until < following.since):
+            if row.until is not None and ended and (following is None or row.until < following.since - SEAM):
                 changes.append((row.until, row.kind, None))
     in_force: dict[str, int] = {}
     steps: dict[datetime, int | None] = {}

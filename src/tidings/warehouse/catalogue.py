@@ -15,6 +15,8 @@ from tidings.warehouse.tables import Shop
 
 # Directive 98/6/EC, article 6a: the prior price is the lowest of the 30 days before the reduction.
 PRIOR = timedelta(days=30)
+# Many price books end a price with the last second, or minute, before the next one: nothing was off sale meanwhile.
+SEAM = timedelta(minutes=1)
 _PORTION = 5_000
 _WORDS = ("product_id", "name", "url", "image", "category", "brand", "size", "colour", "options")
 
@@ -153,12 +155,13 @@ def _serves(shop: Shop, name: str, market: str | None) -> list[Any]:
 
 
 def spans(rows: Iterable[Row[Any]]) -> list[Span]:
-    """Return one price list of one sku as spans in order; a later line ends the one before it."""
+    """Return one price list of one sku as spans in order; a later line ends the one before it, a ``SEAM`` is no gap."""
     ordered = sorted(rows, key=lambda row: (row.valid_from, row.amount))
     found: list[Span] = []
     for row, following in zip(ordered, [*ordered[1:], None], strict=True):
-        ends = [at for at in (row.valid_to, following.valid_from if following else None) if at is not None]
-        until = min(ends) if ends else None
+        until = row.valid_to
+        if following is not None and (until is None or following.valid_from <= until + SEAM):
+            until = following.valid_from
         if until is None or until > row.valid_from:
             found.append(Span(int(row.amount), row.valid_from, until))
     return found

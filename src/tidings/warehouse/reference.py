@@ -25,7 +25,7 @@ _MEANING = {
     "consents": "What a person allowed or took back, one row a statement; unknown means no.",
     "product_events": "What visitors did with products: the click stream.",
     "products": "The catalogue, one row a sku (what one buys); `product_id` is the parent of its sizes and colours.",
-    "prices": "The price book: what a sku cost, from when to when.",
+    "prices": "The price book: what a sku cost, from `valid_from` up to, but not including, `valid_to`.",
     "stock": "Counts of a sku at a place; the last one before a moment holds.",
     "stock_requests": '"Tell me when it is back."',
     "wishlist": "What people saved for later.",
