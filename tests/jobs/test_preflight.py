@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 import threading
@@ -15,9 +16,11 @@ import dns.rrset
 import pytest
 from small_shop import NOON, SmallShop
 
+from tidings.channels import sendgrid, twilio
 from tidings.errors import DefinitionError
 from tidings.jobs import check, dispatch, preflight
 from tidings.jobs.names import NameServers, Unreachable
+from tidings.sandbox.server import ACCOUNT_SID, AUTH_TOKEN
 from tidings.settings import EnvConnections
 
 NewShop = Callable[..., SmallShop]
@@ -72,11 +75,13 @@ class NameServer:
 
 
 @contextmanager
-def provider(status: int, answer: object) -> Iterator[str]:
-    """An API that says what it knows about a key."""
+def provider(status: int, answer: object, heard: list[tuple[str, str]] | None = None) -> Iterator[str]:
+    """An API that says what it knows about a key; ``heard`` takes what it was asked, and by whom."""
 
     class Asked(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if heard is not None:
+                heard.append((self.path, self.headers.get("Authorization", "")))
             body = json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
@@ -97,6 +102,14 @@ def provider(status: int, answer: object) -> Iterator[str]:
 def shop(new_shop: NewShop) -> SmallShop:
     """A shop that faces the world: a public address and SendGrid itself."""
     return facing(new_shop())
+
+
+@pytest.fixture
+def texting(shop: SmallShop) -> SmallShop:
+    """The same, and Twilio itself."""
+    path = shop.folder / "tidings.yaml"
+    path.write_text(path.read_text().replace("{name: sendgrid}", "{name: sendgrid}, sms: {name: twilio}"))
+    return shop
 
 
 def facing(shop: SmallShop, **words: str) -> SmallShop:
@@ -180,13 +193,93 @@ def test_without_dns_the_check_says_so_once_and_fails_nothing(shop: SmallShop) -
 def test_the_key_is_asked_for_its_scopes(
     shop: SmallShop, monkeypatch: pytest.MonkeyPatch, status: int, answer: object, level: str, told: str
 ) -> None:
-    from tidings.channels import sendgrid
-
     with provider(status, answer) as url, shop.opened() as opened:
         monkeypatch.setattr(sendgrid, "API", url)
         (one,) = [one for one in preflight.run(opened, _Silence()) if one.name == "key of sendgrid"]
 
     assert (one.level, told in one.fact) == (level, True)
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "level", "told"),
+    [
+        (200, {"status": "active"}, "ok", "known, and may send"),
+        (200, {"sid": "AC1"}, "ok", "known, and may send"),
+        (200, {"status": "suspended"}, "error", "the account is suspended"),
+        (200, {"status": "closed"}, "error", "the account is closed"),
+        (401, {"code": 20003}, "error", "refused (401)"),
+        (403, {}, "error", "refused (403)"),
+        (404, {"code": 20404}, "error", "refused (404)"),
+        (301, {}, "skipped", "cannot be reached"),
+        (503, {}, "skipped", "cannot be reached"),
+        (200, ["?"], "skipped", "cannot be reached"),
+    ],
+)
+def test_twilio_is_asked_for_the_account(
+    texting: SmallShop, monkeypatch: pytest.MonkeyPatch, status: int, answer: object, level: str, told: str
+) -> None:
+    heard: list[tuple[str, str]] = []
+    with provider(status, answer, heard) as url, texting.opened() as opened:
+        monkeypatch.setattr(twilio, "API", url)
+        monkeypatch.setattr(sendgrid, "API", url)
+        (one,) = [one for one in preflight.run(opened, _Silence()) if one.name == "key of twilio"]
+
+    assert (one.level, told in one.fact, bool(one.fix)) == (level, True, level != "ok")
+    account = f"/2010-04-01/Accounts/{ACCOUNT_SID}.json"
+    assert [who for path, who in heard if path == account] == [basic(ACCOUNT_SID, AUTH_TOKEN)]
+    assert AUTH_TOKEN not in f"{one.fact} {one.fix}"
+
+
+def test_a_twilio_key_signs_in_by_itself_and_names_its_account(
+    texting: SmallShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = {"conn_type": "tidings_twilio", "login": "SK1", "password": "s3cret", "extra": {"account_sid": ACCOUNT_SID}}
+    texting.environ["AIRFLOW_CONN_TWILIO"] = json.dumps(words)
+    heard: list[tuple[str, str]] = []
+    with provider(200, {"status": "active"}, heard) as url, texting.opened() as opened:
+        monkeypatch.setattr(twilio, "API", url)
+        monkeypatch.setattr(sendgrid, "API", url)
+        (one,) = [one for one in preflight.run(opened, _Silence()) if one.name == "key of twilio"]
+
+    assert one.level == "ok"
+    assert (f"/2010-04-01/Accounts/{ACCOUNT_SID}.json", basic("SK1", "s3cret")) in heard
+
+
+def test_twilio_out_of_reach_is_said_and_fails_nothing(texting: SmallShop, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        nobody = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        monkeypatch.setattr(twilio, "API", nobody)
+        monkeypatch.setattr(sendgrid, "API", nobody)
+        told = check.run(texting.folder, EnvConnections(texting.environ), live=True, names=_Silence())
+
+    (one,) = [one for one in told.findings if one.name == "key of twilio"]
+    assert (told.problems, one.level, one.fix) == (0, "skipped", "Run this where it can be.")
+
+
+@pytest.mark.parametrize(
+    ("sender", "level", "told"),
+    [
+        ('"+358501234567"', "ok", "a phone number"),
+        ('"+15005550006"', "skipped", "one of Twilio's test numbers"),
+        (f"MG{'0a' * 16}", "ok", "a messaging service"),
+        (f"MG{'0A' * 16}", "error", "not the SID of a messaging service"),
+        ("MG1", "error", "not the SID of a messaging service"),
+    ],
+)
+def test_the_sender_of_texts_is_looked_at(shop: SmallShop, sender: str, level: str, told: str) -> None:
+    path = shop.folder / "tidings.yaml"
+    field = "messaging_service" if sender.startswith("MG") else "from"
+    path.write_text(path.read_text().replace('sms: {from: "+15005550006"}', f"sms: {{{field}: {sender}}}"))
+
+    with shop.opened() as opened:
+        (one,) = [one for one in preflight._words(opened.settings) if one.name == "sender of texts"]
+
+    assert (one.level, told in one.fact) == (level, True)
+
+
+def basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
 class _Silence:
@@ -208,8 +301,6 @@ def test_a_shop_with_the_sandbox_is_told_what_stands_in(new_shop: NewShop) -> No
 def test_in_production_nothing_leaves_before_a_live_check_of_these_settings_passed(
     shop: SmallShop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tidings.channels import sendgrid
-
     monkeypatch.setenv("TIDINGS_PEPPER", "cGVwcGVycGVwcGVycGVwcGVy")
     monkeypatch.setenv("TIDINGS_LINK_KEYS", "1:cGVwcGVycGVwcGVycGVwcGVy")
     path = shop.folder / "tidings.yaml"

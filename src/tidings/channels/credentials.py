@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
 
 import orjson
-from aiohttp import BasicAuth, ClientError, ClientSession, ClientTimeout
+from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from tidings.channels import sendgrid, twilio
 
@@ -34,8 +35,8 @@ async def sendgrid_trouble(key: str, base_url: str | None = None) -> str | None:
 async def twilio_trouble(account: str, secret: str, key: str | None = None, base_url: str | None = None) -> str | None:
     """Return why Twilio would not take texts with these credentials, or None. Raises ``OutOfReach``."""
     base = (base_url or twilio.API).rstrip("/")
-    login = BasicAuth(key or account, secret)
-    status, body = await _get(f"{base}/2010-04-01/Accounts/{account}.json", auth=login)
+    login = "Basic " + b64encode(f"{key or account}:{secret}".encode()).decode()
+    status, body = await _get(f"{base}/2010-04-01/Accounts/{account}.json", headers={"Authorization": login})
     if status in (401, 403, 404):
         return f"the credentials are refused ({status})"
     if status != 200:
@@ -55,11 +56,11 @@ def _scopes(body: bytes) -> Sequence[str]:
         raise OutOfReach("answered something else than its scopes") from None
 
 
-async def _get(url: str, **given: object) -> tuple[int, bytes]:
+async def _get(url: str, *, headers: Mapping[str, str]) -> tuple[int, bytes]:
     try:
         async with (
             ClientSession(timeout=_PATIENCE) as session,
-            session.get(url, allow_redirects=False, **given) as answer,  # type: ignore[arg-type]
+            session.get(url, allow_redirects=False, headers=headers) as answer,
         ):
             return answer.status, await answer.content.read(200_000)
     except (ClientError, TimeoutError, OSError) as lost:
