@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from small_shop import DAY, HOUR, MINUTE, NOON, Day, SmallShop, lay_out
-from sqlalchemy import MetaData, select
+from sqlalchemy import MetaData, insert, select
 
 from tidings.errors import DefinitionError
 from tidings.jobs import forget, measure, report
-from tidings.ledger import engagements, erasing, people
+from tidings.ledger import engagements, erasing, opt_ins, people, schema
+from tidings.ledger.opt_ins import OptIn
 from tidings.model.engagement import Engagement, EngagementKind
 from tidings.model.people import Channel
 from tidings.plan.eligibility import address_hash
@@ -163,6 +166,93 @@ def test_a_run_that_was_cut_off_is_finished_by_the_next(lived: tuple[Day, Sandbo
 
     forget.run(day.opened, WHO, now=NOON + 2 * HOUR)
 
+    assert not [one for one in NEEDLES if one in written(day)]
+
+
+class Failing(BaseHTTPRequestHandler):
+    """Providers that break off: one text's record is deleted, every request after it gets no answer."""
+
+    deleted: ClassVar[list[str]] = []
+
+    def do_DELETE(self) -> None:
+        if self.deleted:
+            self.connection.close()
+            return
+        self.deleted.append(self.path)
+        self.send_response(204)
+        self.end_headers()
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.connection.close()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def failing() -> Iterator[str]:
+    """The address of providers that break off."""
+    Failing.deleted.clear()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Failing)
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def texted(day: Day, sids: list[str]) -> None:
+    """Let Anna have had these texts as well, and a question whether she wants any."""
+    (text,) = day.messages(customer_id=WHO, step="text")
+    with day.opened.ledger.writing() as conn:
+        for number, sid in enumerate(sids[:-1]):
+            values = {"id": f"{number:032x}", "step": f"text {number}", "status": "sent", "provider_id": sid}
+            conn.execute(insert(schema.messages).values(**{**text._mapping, **values}))
+        number = address_hash(PHONE, day.opened.secrets.pepper)
+        for purpose in ("marketing", "back_in_stock"):
+            wish = OptIn(f"wish-{purpose}", WHO, number, "sms", purpose, "words", NOON)
+            opt_ins.ask(conn, wish, since=NOON - DAY)
+        opt_ins.sent(conn, ["wish-marketing", "wish-back_in_stock"], sids[-1], NOON)
+
+
+def test_providers_that_break_off_stop_nothing_and_what_they_kept_is_told_whole(
+    lived: tuple[Day, Sandbox], failing: str, open_day: Callable[[SmallShop], Day]
+) -> None:
+    day, sandbox = lived
+    sids = [f"SM{number:032x}" for number in range(24)]
+    texted(day, sids)
+    settings = day.shop.folder / "tidings.yaml"
+    well = settings.read_text()
+    settings.write_text(well.replace(sandbox.url, failing))
+
+    done = forget.run(open_day(day.shop).opened, WHO, now=NOON + 2 * HOUR)
+
+    (deleted,) = Failing.deleted
+    mail, text = done.by_hand
+    assert "SendGrid: no answer" in mail
+    assert sorted(one for one in sids if one not in text) == [one for one in sids if one in deleted]
+    assert not [one for one in (*NEEDLES, *sids) if one in written(day)]
+    assert not any(one in f"{mail}{text}" for one in NEEDLES)
+    assert MAIL in {one.to for one in sandbox.store.messages}
+
+    settings.write_text(well)
+    again = forget.run(open_day(day.shop).opened, WHO, now=NOON + 3 * HOUR)
+
+    assert again.by_hand == ()
+    assert MAIL not in {one.to for one in sandbox.store.messages}
+
+
+def test_a_provider_without_a_connection_is_told_and_stops_nothing(
+    lived: tuple[Day, Sandbox], open_day: Callable[[SmallShop], Day]
+) -> None:
+    day, _ = lived
+    del day.shop.environ["AIRFLOW_CONN_SENDGRID"]
+
+    done = forget.run(open_day(day.shop).opened, WHO, now=NOON + 2 * HOUR)
+
+    (told,) = done.by_hand
+    assert told.startswith("email: the provider was not asked (")
     assert not [one for one in NEEDLES if one in written(day)]
 
 

@@ -34,7 +34,6 @@ from tidings.model.people import Channel
 API = "https://api.twilio.com"
 _HASHES = (HMAC_SHA1, HMAC_SHA256)
 LONGEST_VALIDITY = 36_000  # seconds; also Twilio's default
-_SHOWN = 20
 
 # Codes from https://www.twilio.com/docs/api/errors/CODE, sorted by what they say about the message.
 _BAD_NUMBER = frozenset({21211, 21214, 21217, 21265, 21614, 21635})
@@ -107,8 +106,8 @@ class Twilio:
                 except (ClientError, TimeoutError, OSError):
                     gone = False
                 left += [] if gone else [sid]
-        shown = ", ".join(left[:_SHOWN]) + (f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else "")
-        return [f"Twilio: delete these message records by hand, or again later: {shown}"] if left else []
+        # Every one of them: nobody knows afterwards which they were.
+        return [f"Twilio: delete these message records by hand: {', '.join(left)}"] if left else []
 
     async def close(self) -> None:
         """Give the connections back."""

@@ -84,7 +84,7 @@ def run(
         cancelled = erasing.close(
             conn, ids=person.ids, subjects=subjects, address_hashes=hashes, reason=reason, now=now
         )
-    by_hand = asyncio.run(_ask_providers(opened, person, known))
+    by_hand = asyncio.run(_ask_providers(opened, person, known, again=again))
     lines = blank_lines(opened.project.folder / ".tidings", person.addresses, known.message_ids)
     with opened.ledger.writing() as conn:
         erasing.tidy(conn)
@@ -145,12 +145,15 @@ def _given(opened: Opened, ids: Collection[str]) -> tuple[set[str], set[str], bo
     return emails, phones, known
 
 
-async def _ask_providers(opened: Opened, person: Person, known: erasing.Known) -> list[str]:
-    """Ask each provider to erase what it keeps; return what they did not do. What they say never stops us."""
+async def _ask_providers(opened: Opened, person: Person, known: erasing.Known, *, again: bool) -> list[str]:
+    """Ask each provider to erase what it keeps; return what they did not do. What they say never stops us.
+
+    Whoever was forgotten before is asked for ``again`` by address: the first time it may not have been heard.
+    """
     told: list[str] = []
     wanted = ((Channel.EMAIL, person.emails, known.mails), (Channel.SMS, person.phones, known.texts))
     for channel, addresses, provider_ids in wanted:
-        if not provider_ids:
+        if not provider_ids and not (again and addresses and channel is Channel.EMAIL):
             continue
         try:
             provider = opened.provider(channel)

@@ -104,13 +104,17 @@ def known(conn: Connection, ids: Collection[str]) -> Known:
     for table in (opt_ins, opt_outs):
         found = select(table.c.address_hash).join(wanted, wanted.c.id == table.c.customer_id)
         hashes.update(one for one in conn.scalars(found) if one)
-    by_channel: dict[str, list[str]] = {"email": [], "sms": []}
-    for row in sorted(rows):
+    by_channel: dict[str, set[str]] = {"email": set(), "sms": set()}
+    for row in rows:
         if row.provider_id:
-            by_channel.setdefault(row.channel, []).append(row.provider_id)
+            by_channel.setdefault(row.channel, set()).add(row.provider_id)
+    asked = select(opt_ins.c.channel, opt_ins.c.provider_id).join(wanted, wanted.c.id == opt_ins.c.customer_id)
+    for channel, provider_id in conn.execute(asked.where(opt_ins.c.provider_id.is_not(None))):
+        by_channel.setdefault(channel, set()).add(provider_id)
     return Known(
-        frozenset(hashes), tuple(by_channel["email"]), tuple(by_channel["sms"]), frozenset(row.id for row in rows)
-    )
+        frozenset(hashes), tuple(sorted(by_channel["email"])), tuple(sorted(by_channel["sms"])),
+        frozenset(row.id for row in rows),
+    )  # fmt: skip
 
 
 def close(
