@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -211,12 +212,22 @@ def test_plan_then_explain_tells_each_gate(shop: Path, tidings: Tidings) -> None
     assert re.search(r"^not planned +1  no_address 1$", out, re.MULTILINE)
     assert out.splitlines()[-1] == "2 new × 2 steps = 4 = 3 + 1. Written to the ledger."
     assert re.search(r"^found +2  \(0 new, 2 known\)$", again, re.MULTILINE)
+    assert again.splitlines()[-1] == "Nothing new."
     lines = told.splitlines()
     assert re.match(r"  reminder \(e-mail\)  due .*  planned$", lines[2])
     assert "    no   consent        none found" in lines
     assert "    -    quiet hours    not reached" in lines
     assert "    No address for this channel" in lines
     assert lines[-1].startswith("1 entry. Times are those of Europe/Helsinki")
+
+
+def test_one_step_and_one_answer_are_said_once(tidings: Tidings) -> None:
+    tidings("migrate")
+
+    lapsed = datetime.now(UTC) - timedelta(days=109)
+    planned = tidings("plan", "win_back", "--as-of", lapsed.strftime("%Y-%m-%dT%H:%MZ"))[1]
+
+    assert planned.splitlines()[-1] == "1 new × 1 step = 1. In the space of dry runs: nothing will be sent."
 
 
 def test_explain_of_a_stranger_says_so(tidings: Tidings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -119,6 +120,8 @@ def test_json_and_text_say_the_same_of_a_measured_shop(tidings: Callable[..., tu
 
     assert measured[0] == code == 0
     assert "orders             1  0 credited to a message" in measured[1]
+    assert re.search(r"^Measured as of .*, all orders\.$", measured[1], re.MULTILINE)
+    assert re.search(r"^Measured as of .*, orders since .*\.$", tidings("measure")[1], re.MULTILINE)
     assert told["totals"]["revenue"] == 0
     assert (told["total_revenue"], told["total_orders"]) == (0, 0)
     assert text.splitlines()[-1].startswith("€0.00 of €0.00 (0 orders) is credited to messages. Measured ")

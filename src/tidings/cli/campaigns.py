@@ -87,11 +87,18 @@ def _told(counts: PlanCounts) -> None:
         line(f"not planned {number(skipped):>8}  {', '.join(f'{why} {number(many)}' for why, many in reasons)}")
     if counts.expired:
         line(f"expired     {number(counts.expired):>8}  found too late to be sent")
-    parts = [counts.planned, *([skipped] if skipped else []), *([counts.expired] if counts.expired else [])]
-    total = number(counts.new * counts.steps)
-    told = " + ".join(number(part) for part in parts)
+    line(_summed_up(counts, skipped))
+
+
+def _summed_up(counts: PlanCounts, skipped: int) -> str:
+    if not counts.new:
+        return "Nothing new."
+    steps = "1 step" if counts.steps == 1 else f"{counts.steps} steps"
+    parts = [number(part) for part in (counts.planned, skipped, counts.expired) if part]
+    told = f"{number(counts.new)} new × {steps} = {number(counts.new * counts.steps)}"
+    told += f" = {' + '.join(parts)}" if len(parts) > 1 else ""
     where = "In the space of dry runs: nothing will be sent." if counts.space == "dry_run" else "Written to the ledger."
-    line(f"{number(counts.new)} new × {counts.steps} steps = {total} = {told}. {where}")
+    return f"{told}. {where}"
 
 
 def approve(campaign: CampaignName, project: ProjectDir = HERE) -> None:

@@ -30,7 +30,9 @@ def print_measured(counts: MeasureCounts, zone: str) -> None:
     for currency, revenue in sorted(counts.revenue.items()):
         attributed = money(counts.attributed.get(currency, 0), currency)
         line(f"{currency}        {money(revenue, currency):>9}  {attributed} credited to messages")
-    line(f"Measured as of {moment(counts.as_of, zone)}, orders since {moment(counts.since, zone)}.")
+    # A first run begins at the beginning of time, which is nobody's date.
+    since = f"orders since {moment(counts.since, zone)}" if counts.since.timestamp() else "all orders"
+    line(f"Measured as of {moment(counts.as_of, zone)}, {since}.")
 
 
 def print_report(found: Report) -> None:
