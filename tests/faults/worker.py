@@ -87,8 +87,8 @@ class Watched:
 
 def wrap(watch: Watch) -> None:
     """Put the windows around what this process does."""
-    gates, begin, record, provider = (
-        dispatch.pass_gates, dispatch.Lane._begin, dispatch.Lane._record, Opened.provider
+    gates, write, begin, record, provider = (
+        dispatch.pass_gates, dispatch.Lane._write, dispatch.Lane._begin, dispatch.Lane._record, Opened.provider
     )  # fmt: skip
     outcomes, count, entries = dispatching.record_outcomes, room.Room.__init__, planning.record
 
@@ -102,9 +102,12 @@ def wrap(watch: Watch) -> None:
 
     def passing(*given: Any) -> Any:
         watch.arrive("claimed")
-        batch = gates(*given)
+        return gates(*given)
+
+    def written(lane: Any, *given: Any) -> Any:
+        found = write(lane, *given)
         watch.arrive("rendered")
-        return batch
+        return found
 
     def begun(lane: Any, *given: Any) -> Any:
         found = begin(lane, *given)
@@ -122,6 +125,7 @@ def wrap(watch: Watch) -> None:
         watch.arrive("recorded")
 
     dispatch.pass_gates = passing
+    dispatch.Lane._write = written  # type: ignore[method-assign]
     dispatch.Lane._begin = begun  # type: ignore[method-assign]
     dispatch.Lane._record = recorded  # type: ignore[method-assign]
     planning.record = planning_on

@@ -64,4 +64,6 @@ def caps(settings: Settings) -> tuple[Cap, ...]:
 
 def new_id() -> str:
     """Return a random id of 96 bits in 16 characters: all that leaves of a message, and short enough for a text."""
-    return secrets.token_urlsafe(12)
+    while (made := secrets.token_urlsafe(12)).startswith("-"):
+        pass  # a command would take it for an option
+    return made

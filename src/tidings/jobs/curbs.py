@@ -16,6 +16,7 @@ from tidings.jobs.opening import Opened
 from tidings.jobs.sending import Ready
 from tidings.ledger import allowances, brakes
 from tidings.ledger.brakes import Brake, Probe
+from tidings.ledger.dispatching import Due
 from tidings.ledger.sending import Begun, Outcome
 from tidings.model.message import SkipReason, Space, Status
 from tidings.model.people import Channel
@@ -112,12 +113,12 @@ class Curbs:
         self._probes: dict[str, str] = {}
         self._counted: dict[str, tuple[Channel, date]] = {}
 
-    def ranked(self, conn: Connection, ready: Sequence[Ready], now: datetime) -> list[Ready]:
+    def ranked(self, conn: Connection, passed: Sequence[Due], now: datetime) -> list[Due]:
         """Return a batch in the order it should leave: while a sender is new, who clicked lately, then by priority."""
         if all(ramp.allowance(_day(now)) is None for ramp in self._ramps.values()):
-            return list(ready)
-        engaged = allowances.engaged(conn, [one.intent.id for one in ready], since=now - ENGAGED)
-        return sorted(ready, key=lambda one: (one.intent.id not in engaged, one.priority))
+            return list(passed)
+        engaged = allowances.engaged(conn, [one.id for one in passed], since=now - ENGAGED)
+        return sorted(passed, key=lambda one: (one.id not in engaged, one.priority))
 
     def look(self, conn: Connection, some: Sequence[Ready], now: datetime) -> Look:
         """Return what may go at this very moment, what waits, and what is over.
@@ -223,12 +224,12 @@ class Curbs:
             brakes.note_probe(conn, scope, Probe(now, key_mark(self._opened, provider)), before=None)
 
 
-def window_for(opened: Opened, ready: Sequence[Ready]) -> int:
+def window_for(opened: Opened, passed: Sequence[Due]) -> int:
     """Return how many of these may be in flight: each finds a connection, and its turn within two seconds.
 
     What is begun leaves or fails within one HTTP time-out then, so that a brake acts no later.
     """
-    used = {one.intent.channel for one in ready if one.envelope is not None}
+    used = {one.channel for one in passed if not one.held_out}
     choices = [getattr(opened.settings.providers, channel) for channel in sorted(used)]
     narrow = [one.connections for one in choices]
     narrow += [max(2, int(2 * one.rate)) for one in choices if one.rate is not None]

@@ -21,13 +21,14 @@ from tidings.jobs import campaigns as words
 from tidings.jobs import preflight, rates
 from tidings.jobs.curbs import Curbs, Deferral, Ending, window_for
 from tidings.jobs.facts import Shelf
-from tidings.jobs.gates import Batch, pass_gates, provider_name, refused
+from tidings.jobs.gates import pass_gates, provider_name, refused
 from tidings.jobs.opening import Opened
 from tidings.jobs.process import runner, sharing, stopping
 from tidings.jobs.sending import Exchange, Halts, Ready
 from tidings.jobs.versions import Versions
+from tidings.jobs.writing import Prepared, Writer
 from tidings.ledger import dispatching, planning, receipts
-from tidings.ledger.dispatching import Begun, Claim, Outcome
+from tidings.ledger.dispatching import Begun, Claim, Due, Outcome
 from tidings.model.message import Space, Status
 from tidings.model.people import Channel
 
@@ -104,7 +105,7 @@ def _space(dry_run: bool) -> Space:
 
 
 class Lane:
-    """One worker over shards. While a batch is in flight the next one is claimed, checked and written."""
+    """One worker over shards. While a batch is written and in flight the next one is claimed and checked."""
 
     def __init__(
         self,
@@ -178,7 +179,7 @@ class Lane:
             self.opened.witnesses.end(self.opened.ledger, self.clock())
 
     async def _drain(self, shards: Sequence[int]) -> None:
-        ahead: asyncio.Task[Batch | None] | None = asyncio.create_task(asyncio.to_thread(self._prepare, shards))
+        ahead: asyncio.Task[Prepared | None] | None = asyncio.create_task(asyncio.to_thread(self._prepare, shards))
         try:
             while ahead is not None:
                 batch, ahead = await ahead, None
@@ -190,10 +191,10 @@ class Lane:
         finally:
             left = None if ahead is None else await ahead
             if left is not None:
-                await asyncio.to_thread(self._let_go, left.token, [one.intent.id for one in left.ready])
+                await asyncio.to_thread(self._let_go, left.token, [one.id for one in left.passed])
 
-    def _prepare(self, shards: Sequence[int]) -> Batch | None:
-        """Claim a batch, ask what is true about it, end or defer what must not leave, write the rest."""
+    def _prepare(self, shards: Sequence[int]) -> Prepared | None:
+        """Claim a batch, ask what is true about it, end or defer what must not leave; the rest may be written."""
         now = self.clock()
         with self.opened.ledger.writing() as conn:
             found: Claim = dispatching.claim(
@@ -204,17 +205,16 @@ class Lane:
             return None
         self._count(claimed=len(found.due))
         try:
-            batch = pass_gates(
-                self.opened, found, self.campaigns, self.space, now, self.halts, self.versions, self.shelf
-            )
+            batch = pass_gates(self.opened, found, self.campaigns, self.space, now, self.halts, self.shelf)
+            writer = Writer(self.opened, batch.facts, self.campaigns, self.space, self.versions)
+            passed = writer.in_turn(batch.passed)
         except BaseException:
             self._let_go(found.token, [one.id for one in found.due])
             raise
         with self.opened.ledger.writing() as conn:
-            receipts.keep(conn, batch.versions, now)
             self._settle(conn, batch.token, batch.deferred, batch.ended, now)
-            batch.ready = self.curbs.ranked(conn, batch.ready, now)
-        return batch
+            passed = self.curbs.ranked(conn, passed, now)
+        return Prepared(batch.token, writer, passed)
 
     def _settle(
         self, conn: Connection, token: str, deferred: Sequence[Deferral], ended: Sequence[Ending], now: datetime
@@ -246,33 +246,46 @@ class Lane:
         at, then = self._began
         return at if self.fixed else at + timedelta(seconds=time.monotonic() - then)
 
-    async def _carry(self, batch: Batch) -> None:
+    async def _carry(self, batch: Prepared) -> None:
+        async def write(some: Sequence[Due]) -> Sequence[Ready]:
+            return await asyncio.to_thread(self._write, batch, some)
+
         async def begin(some: Sequence[Ready]) -> Begun:
             return await asyncio.to_thread(self._begin, batch, some)
 
         async def record(outcomes: Sequence[Outcome]) -> None:
             await asyncio.to_thread(self._record, outcomes)
 
-        window = window_for(self.opened, batch.ready)
+        window = window_for(self.opened, batch.passed)
         limit = self.settings.lease.total_seconds() / 2
         grace = (self.settings.timeout + self.settings.margin).total_seconds()
-        exchange = Exchange(self.providers, begin, record, self.halts, window, limit, grace)
+        exchange = Exchange(self.providers, write, begin, record, self.halts, window, limit, grace)
         try:
             self._connect(batch)
-            left = await exchange.carry(batch.ready, batch.token, self._moment, self.stop.is_set)
+            left = await exchange.carry(batch.passed, batch.token, self._moment, self.stop.is_set)
         except BaseException:
             # Only what is still claimed goes back; what was begun is settled by its own outcome, or by the reaper.
-            await asyncio.to_thread(self._let_go, batch.token, [one.intent.id for one in batch.ready])
+            await asyncio.to_thread(self._let_go, batch.token, [one.id for one in batch.passed])
             raise
         if left:
             await asyncio.to_thread(self._let_go, batch.token, left)
 
-    def _connect(self, batch: Batch) -> None:
-        for channel in {Channel(one.intent.channel) for one in batch.ready if one.envelope is not None}:
+    def _connect(self, batch: Prepared) -> None:
+        for channel in {Channel(one.channel) for one in batch.passed if not one.held_out}:
             if channel not in self.providers:
                 self.providers[channel] = self.opened.provider(channel, outbox=self.space is Space.DRY_RUN)
 
-    def _begin(self, batch: Batch, some: Sequence[Ready]) -> Begun:
+    def _write(self, batch: Prepared, some: Sequence[Due]) -> Sequence[Ready]:
+        """Render what is about to be begun; what it is made of is kept first, what cannot be written ends here."""
+        written = batch.writer.write(some)
+        if written.versions or written.ended:
+            now = self.clock()
+            with self.opened.ledger.writing() as conn:
+                receipts.keep(conn, written.versions, now)
+                self._settle(conn, batch.token, (), written.ended, now)
+        return written.ready
+
+    def _begin(self, batch: Prepared, some: Sequence[Ready]) -> Begun:
         """Commit ``sending`` for what may still leave at this very moment; the rest waits or ends."""
         now = self.clock()
         self._began = (now, time.monotonic())

@@ -1,4 +1,4 @@
-"""The last look at a claimed batch: what passes is written, the rest waits or ends with its reason."""
+"""The last look at a claimed batch: what passes may be written, the rest waits or ends with its reason."""
 
 from __future__ import annotations
 
@@ -7,20 +7,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from tidings.definitions import Campaign, Step
-from tidings.errors import TemplateError
 from tidings.jobs import campaigns as words
 from tidings.jobs import releases
-from tidings.jobs.compose import draft, envelope, feedback_id
 from tidings.jobs.curbs import HALTED, Deferral, Ending, scopes_of
-from tidings.jobs.evidence import Evidence, audience
 from tidings.jobs.facts import Facts, Open, Shelf, deepened, gather, owners, with_products
 from tidings.jobs.opening import Opened
-from tidings.jobs.releases import Releases
 from tidings.jobs.sending import Halts, Ready
-from tidings.jobs.suggest import Suggestions
-from tidings.jobs.versions import Versions
-from tidings.ledger.dispatching import Begun, Claim, Due, Intent, upcoming
-from tidings.ledger.receipts import Version
+from tidings.ledger.dispatching import Begun, Claim, Due, upcoming
 from tidings.model.message import SkipReason, Space, Status
 from tidings.model.people import Channel, Customer
 from tidings.plan.arbitration import Candidate, Lost, winners
@@ -48,14 +41,13 @@ _REASONS = {str(one): one for one in SkipReason}
 
 @dataclass(slots=True)
 class Batch:
-    """A claim after the gates: ``ready`` to leave under ``token``; the others with what becomes of them."""
+    """A claim after the gates: what ``passed``, with the facts about it; and what becomes of the others."""
 
     token: str
-    space: Space = Space.LIVE
-    ready: list[Ready] = field(default_factory=list)
+    facts: Facts
+    passed: list[Due] = field(default_factory=list)
     deferred: list[Deferral] = field(default_factory=list)
     ended: list[Ending] = field(default_factory=list)
-    versions: list[Version] = field(default_factory=list)  # what the messages are made of, to be kept before they leave
 
     def settle(self, due: Due, decision: Decision, now: datetime) -> None:
         """Note what becomes of a message that does not leave now."""
@@ -79,15 +71,11 @@ def pass_gates(
     space: Space,
     now: datetime,
     halts: Halts,
-    versions: Versions | None = None,
     shelf: Shelf | None = None,
 ) -> Batch:
-    """Ask everything once about a claim, and sort it. Renders what passed; writes nothing.
-
-    ``versions`` are those that the lane has met before, ``shelf`` the products it has just looked up.
-    """
+    """Ask everything once about a claim, and sort it; writes nothing. ``shelf`` has the products just looked up."""
     facts = gather(opened, claim.due, now)
-    batch = Batch(claim.token, space)
+    batch = Batch(claim.token, facts)
     asked_before: dict[str, DueFacts] = {}
 
     def passing(asked: Sequence[Due]) -> list[Due]:
@@ -104,16 +92,8 @@ def pass_gates(
     # because what is not known yet holds nothing back.
     passed = passing(claim.due)
     facts = deepened(opened, facts, passed, campaigns)
-    winning = _arbitrated(opened, passing(passed), campaigns, facts, space, batch)
-    facts = with_products(opened, facts, winning, shelf)
-    about_lapsed = [due.entry for due in winning if campaigns[due.campaign].detect.type_name == "win_back"]
-    suggestions = Suggestions(opened, now, about_lapsed)
-    versions = versions or Versions(opened)
-    evidence = Evidence(versions, facts, audience(opened, space))
-    writing = _Writing(opened, facts, suggestions, evidence, Releases(opened, campaigns, now), batch)
-    for due in writing.releases.in_turn(winning):
-        _write(writing, due, campaigns[due.campaign])
-    batch.versions = versions.take()
+    batch.passed = _arbitrated(opened, passing(passed), campaigns, facts, space, batch)
+    batch.facts = with_products(opened, facts, batch.passed, shelf)
     return batch
 
 
@@ -161,7 +141,7 @@ def due_facts(
     step = campaign.step(due.step) if campaign else None
     transactional = step is not None and step.message_class == "transactional"
     purposes = step.purposes if step else ()
-    where = _hours(opened, due, campaign, customer, facts)
+    where = hours_of(opened, due, campaign, customer, facts)
     return DueFacts(
         facts.now,
         due.expires_at,
@@ -183,7 +163,7 @@ def due_facts(
     )
 
 
-def _hours(opened: Opened, due: Due, campaign: Campaign | None, customer: Customer, facts: Facts) -> Open:
+def hours_of(opened: Opened, due: Due, campaign: Campaign | None, customer: Customer, facts: Facts) -> Open:
     """Return the zones the customer may be in, and the hours that are open to this message there."""
     brand = opened.settings.brand
     zones = candidate_zones(customer, brand.zone, brand.country)
@@ -219,14 +199,15 @@ def _brake(opened: Opened, due: Due, facts: Facts, space: Space, marketed: Addre
         return None
     scopes = scopes_of(
         campaign=due.campaign, channel=due.channel, provider=provider_name(opened, due.channel, space),
-        mailbox=_mailbox(due.channel, marketed), transactional=marketed is None,
+        mailbox=mailbox_of(due.channel, marketed), transactional=marketed is None,
     )  # fmt: skip
     # The outbox sends nothing, so nothing may be called sent because of it: live messages wait for a provider.
     held = {*facts.brakes, "provider:outbox"} if space is Space.LIVE else facts.brakes
     return next((scope for scope in scopes if scope in held), None)
 
 
-def _mailbox(channel: str, address: Address | None) -> str | None:
+def mailbox_of(channel: str, address: Address | None) -> str | None:
+    """Return who receives an e-mail, as brakes and rates name them; None for a text, or where nobody asks."""
     return mailbox(address.value) if address is not None and channel == Channel.EMAIL else None
 
 
@@ -317,60 +298,6 @@ def _candidate(due: Due, campaigns: Mapping[str, Campaign], facts: Facts) -> Can
     return Candidate(
         due.id, facts.customers[due.customer_id].id, address.hash, Channel(due.channel), due.priority, due.send_at,
         due.expires_at, due.held_out, exempt,
-    )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class _Writing:
-    """What the messages of one batch are written with, and where they go."""
-
-    opened: Opened
-    facts: Facts
-    suggestions: Suggestions
-    evidence: Evidence
-    releases: Releases
-    batch: Batch
-
-
-def _write(writing: _Writing, due: Due, campaign: Campaign) -> None:
-    """Render a message of either arm: one that cannot be written is skipped in both, or the arms would differ."""
-    opened, facts, batch = writing.opened, writing.facts, writing.batch
-    channel = Channel(due.channel)
-    customer = facts.customers[due.customer_id]
-    address = facts.addresses[due.customer_id, due.channel]
-    assert isinstance(address, Address)
-    try:
-        suggested = writing.suggestions.for_entry(due.entry) if campaign.detect.type_name == "win_back" else ()
-        written = draft(opened, due, campaign, customer, facts, suggested)
-    except TemplateError as error:
-        batch.ended.append((due.id, Status.SKIPPED, SkipReason.TEMPLATE, str(error)))
-        return
-    step = campaign.step(due.step)
-    transactional = step is not None and step.message_class == "transactional"
-    hours = _hours(opened, due, campaign, customer, facts)
-    intent = Intent(
-        id=due.id,
-        person=customer.id,
-        address_hash=address.hash,
-        channel=channel.value,
-        held_out=due.held_out,
-        exempt=campaign.caps_exempt or transactional,
-        urls=written.rendered.links,
-        tracked=written.tracked,
-        template_hash=written.rendered.template_hash,
-        segments=written.segments,
-        provider=provider_name(opened, due.channel, batch.space),
-        mailbox=_mailbox(channel, address),
-        evidence=writing.evidence.of(due, campaign, customer, address, written=written, hours=hours),
-        pool=writing.releases.pool(due, campaign, facts),
-    )
-    feedback = feedback_id(opened.settings.shop, due)
-    leaving = None if due.held_out else envelope(opened, due.id, channel, address, written, feedback=feedback)
-    batch.ready.append(
-        Ready(
-            intent, leaving, due.campaign, due.attempt, due.expires_at, hours.moments,
-            priority=due.priority, transactional=transactional,
-        )
     )  # fmt: skip
 
 

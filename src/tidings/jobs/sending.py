@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from tidings.channels.base import Envelope, Provider
 from tidings.errors import Halt, Reject, Retry, Unknown
-from tidings.ledger.dispatching import Begun, Intent, Outcome
+from tidings.ledger.dispatching import Begun, Due, Intent, Outcome
 from tidings.model.people import Channel
 from tidings.plan.timing import OpenHours
 
@@ -108,13 +108,14 @@ async def offer(provider: Provider, ready: Ready, token: str, now: datetime) -> 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """The three steps around HTTP, given by the lane: commit `sending`, send, commit the outcomes.
+    """The steps around HTTP, given by the lane: write the words, commit `sending`, send, commit the outcomes.
 
     ``limit`` bounds one message in seconds (a provider's own time-outs end first; this is for one that has none), and
     is looked at eight times as often; ``grace`` is how long after the commit its sending may still start.
     """
 
     providers: Mapping[Channel, Provider]
+    write: Callable[[Sequence[Due]], Awaitable[Sequence[Ready]]]
     begin: Callable[[Sequence[Ready]], Awaitable[Begun]]
     record: Callable[[Sequence[Outcome]], Awaitable[None]]
     halts: Halts
@@ -123,28 +124,32 @@ class Exchange:
     grace: float
 
     async def carry(
-        self, ready: Sequence[Ready], token: str, clock: Callable[[], datetime], stop: Callable[[], bool]
+        self, passed: Sequence[Due], token: str, clock: Callable[[], datetime], stop: Callable[[], bool]
     ) -> list[str]:
         """Move a batch through; return the ids that were not begun (a stop, or a halted channel).
 
-        Half a window is begun whenever there is room for it, so that the commits of one half hide behind the
-        answers to the other. At most one window is in flight, and two are unrecorded.
+        Half a window is written while the one before is in flight, and begun whenever there is room for it, so that
+        its commit hides behind the answers to the other. At most one window is in flight, and two are unrecorded.
         """
         flight = _Flight(self, token, clock)
         left: list[str] = []
         half = max(1, self.window // 2)
         try:
-            for at in range(0, len(ready), half):
+            for at in range(0, len(passed), half):
+                open_to = [] if stop() else [one for one in passed[at : at + half] if self._open(one.channel)]
+                ready = await self.write(open_to) if open_to else []
                 await flight.room_for(half)
-                some = ready[at : at + half]
-                going = [] if stop() else [one for one in some if one.intent.channel not in self.halts.reasons]
-                kept = {one.intent.id for one in going}
-                left.extend(one.intent.id for one in some if one.intent.id not in kept)
+                going = [] if stop() else [one for one in ready if self._open(one.intent.channel)]
+                kept = {one.id for one in open_to} - {one.intent.id for one in ready} | {one.intent.id for one in going}
+                left.extend(one.id for one in passed[at : at + half] if one.id not in kept)
                 if going:
                     await flight.begin(going)
         finally:
             await flight.land()
         return left
+
+    def _open(self, channel: str) -> bool:
+        return channel not in self.halts.reasons
 
 
 class _Flight:

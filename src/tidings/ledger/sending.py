@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Executable, Text, bindparam, case, func, insert, select, true, update
+from sqlalchemy import Connection, Executable, Text, bindparam, case, insert, select, true, update
 from sqlalchemy.types import TypeEngine
 
 from tidings.ledger import prepared

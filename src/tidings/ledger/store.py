@@ -169,9 +169,11 @@ def connect(url: str, *, create: bool = False) -> Engine:
     if synchronous not in ("FULL", "NORMAL"):
         raise LedgerError(f'ledger {path}: synchronous must be "full" or "normal"; found "{synchronous.lower()}"')
     parsed = parsed.difference_update_query(["synchronous"])
+    # The connection used last is used next: what others wrote meanwhile throws away the pages that one has at hand.
     engine = create_engine(
-        parsed, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}, hide_parameters=True, pool_use_lifo=True
-    )
+        parsed, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}, hide_parameters=True,
+        pool_use_lifo=True,
+    )  # fmt: skip
     event.listen(engine, "connect", partial(_prepare_sqlite, synchronous))
     event.listen(engine, "begin", _begin_sqlite)
     return engine
