@@ -311,6 +311,25 @@ def test_parts_of_any_size_give_the_same_answer(shop: Shop, monkeypatch: pytest.
     assert len(whole[0]) == len(whole[1]) == 7
 
 
+@pytest.mark.parametrize("batch", [1, 5_000], ids=["an order at a time", "all at once"])
+def test_a_message_touches_by_its_first_click_whatever_was_read_with_it(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    monkeypatch.setattr(measure, "BATCH", batch)
+    again = SENT + 6 * DAY
+    clicked = shop.message("ann", clicked=SENT + HOUR)
+    with shop.opened.ledger.writing() as conn:
+        conn.execute(insert(schema.engagements).values(
+            id="again", message_id=clicked, kind="clicked", at=again, received_at=again, machine=False
+        ))  # fmt: skip
+    shop.order("o1", "ben", 12_900, SENT + 2 * DAY)
+    shop.order("o2", "ann", 12_900, SENT + 8 * DAY)
+
+    shop.measure()
+
+    assert shop.credits() == []
+
+
 def test_a_guest_order_under_the_customers_address_counts(shop: Shop) -> None:
     shop.customer("ann", "Ann@Post.example ")
     shop.message("ann", clicked=SENT + HOUR)

@@ -173,7 +173,10 @@ def _engaged(since: datetime) -> Any:
 
 
 def touches_of(conn: Connection, people: Collection[str], *, since: datetime, until: datetime) -> list[Touch]:
-    """Return the touches of these people's messages (without ``items``) that were felt in ``[since, until]``."""
+    """Return the touches of these people's messages (without ``items``) that were felt in ``[since, until]``.
+
+    Their times are those of the first click and the first delivery ever, whatever was felt again since.
+    """
     m, e, g, wanted = messages.c, entries.c, engagements.c, bulk.ids(conn, people)
     clicked = and_(g.kind == EngagementKind.CLICKED, g.machine == false())
     delivered = g.kind == EngagementKind.DELIVERED
@@ -186,8 +189,9 @@ def touches_of(conn: Connection, people: Collection[str], *, since: datetime, un
         .join(entries, e.id == m.entry_id)
         .join(engagements, g.message_id == m.id)
         .where(m.status == Status.SENT, m.space == Space.LIVE, m.held_out == false())
-        .where(or_(delivered, clicked), g.at >= since, g.at <= until)
+        .where(or_(delivered, clicked), g.at <= until)
         .group_by(m.id, m.campaign, m.customer_id, m.channel, e.variant, m.sent_at)
+        .having(func.max(g.at) >= since)
     )  # fmt: skip
     return [
         Touch(id_, campaign, customer, channel, variant, sent_at, first_delivery, first_click, ())
