@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,10 +12,10 @@ from typing import Any, ClassVar
 
 import pytest
 from small_shop import DAY, HOUR, MINUTE, NOON, Day, SmallShop, lay_out
-from sqlalchemy import MetaData, insert, select
+from sqlalchemy import MetaData, insert, select, text
 
 from tidings.errors import DefinitionError
-from tidings.jobs import forget, measure, report
+from tidings.jobs import forget, measure, report, retain
 from tidings.ledger import engagements, erasing, opt_ins, people, schema
 from tidings.ledger.opt_ins import OptIn
 from tidings.model.engagement import Engagement, EngagementKind
@@ -169,6 +170,114 @@ def test_a_run_that_was_cut_off_is_finished_by_the_next(lived: tuple[Day, Sandbo
     assert not [one for one in NEEDLES if one in written(day)]
 
 
+class Interrupted:
+    """A warehouse that answers as it is; something happens once, when it was just asked for a column."""
+
+    def __init__(self, shop: Any, asked: str, then: Callable[[], object]) -> None:
+        self._shop = shop
+        self._asked = asked
+        self._then: list[Callable[[], object]] = [then]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._shop, name)
+
+    def stream(self, query: Any, *given: Any, **more: Any) -> Iterator[Any]:
+        """Yield the rows, then let it happen."""
+        yield from self._shop.stream(query, *given, **more)
+        if self._asked in str(query) and self._then:
+            self._then.pop()()
+
+
+@pytest.fixture
+def found(ledger_url: str, tmp_path: Path, open_day: Callable[[SmallShop], Day]) -> Iterator[tuple[Day, Sandbox]]:
+    """Anna and Bo have left their carts, and nobody has looked yet."""
+    folder = tmp_path / "shop"
+    with Sandbox(folder / ".tidings/sandbox") as sandbox:
+        yield open_day(told(ledger_url, folder, sandbox)), sandbox
+
+
+def to_anna(sandbox: Sandbox) -> list[str]:
+    return [one.to for one in sandbox.store.messages if one.to.lower() == MAIL.lower() or one.to == PHONE]
+
+
+def test_who_is_forgotten_while_they_are_planned_for_is_neither_planned_nor_written_to(
+    found: tuple[Day, Sandbox], open_day: Callable[[SmallShop], Day]
+) -> None:
+    day, sandbox = found
+    other = open_day(day.shop).opened
+    vars(day.opened)["shop"] = Interrupted(day.opened.shop, "first_name", lambda: forget.run(other, WHO, now=NOON))
+
+    counts = day.plan(NOON)
+    day.dispatch(NOON + MINUTE)
+    day.dispatch(NOON + 25 * HOUR)
+
+    assert (counts.new, counts.planned, counts.skipped) == (2, 2, {"erased": 2})
+    assert {row.status for row in day.messages(customer_id="erased:anybody")} == {"skipped"}
+    assert not [one for one in NEEDLES if one in written(day)]
+    assert (to_anna(sandbox), len(sandbox.store.messages)) == ([], 2)
+
+
+@pytest.mark.parametrize("asked", ["first_name", "ordered_at"], ids=["early", "late"])
+def test_who_is_forgotten_while_their_message_is_being_written_does_not_get_it(
+    found: tuple[Day, Sandbox], open_day: Callable[[SmallShop], Day], asked: str
+) -> None:
+    day, sandbox = found
+    day.plan(NOON)
+    other = open_day(day.shop).opened
+    vars(day.opened)["shop"] = Interrupted(day.opened.shop, asked, lambda: forget.run(other, WHO, now=NOON))
+
+    counts = day.dispatch(NOON + MINUTE)
+    day.dispatch(NOON + 25 * HOUR)
+
+    assert (counts.claimed, counts.sent) == (2, 1)
+    mine = {(row.status, row.reason) for row in day.messages() if row.customer_id.startswith("erased:")}
+    assert mine == {("cancelled", "forgotten")}
+    # The lane had read who it was before: what it wrote of it is found in the night.
+    retain.run(day.opened, now=NOON + DAY)
+    assert not [one for one in NEEDLES if one in written(day)]
+    assert (to_anna(sandbox), len(sandbox.store.messages)) == ([], 2)
+
+
+@pytest.mark.parametrize("planned_first", [True, False], ids=["the plan commits first", "the erasure commits first"])
+def test_a_plan_and_an_erasure_wait_for_each_other(
+    postgres_url: str, tmp_path: Path, open_day: Callable[[SmallShop], Day], planned_first: bool
+) -> None:
+    """On SQLite there is one writer; on PostgreSQL both queue for the same lock, in either order."""
+    folder = tmp_path / "shop"
+    with Sandbox(folder / ".tidings/sandbox") as sandbox:
+        shop = told(postgres_url, folder, sandbox)
+        day = open_day(shop)
+        plans, forgets = (lambda: day.plan(NOON)), (lambda: forget.run(open_day(shop).opened, WHO, now=NOON))
+        with day.opened.ledger.writing() as conn:
+            erasing.hold(conn, alone=True)
+            going = [
+                start(day, one, n) for n, one in enumerate((plans, forgets) if planned_first else (forgets, plans))
+            ]
+        for thread in going:
+            thread.join(30)
+        day.dispatch(NOON + MINUTE)
+        day.dispatch(NOON + 25 * HOUR)
+
+        statuses = {(row.status, row.reason) for row in day.messages() if row.customer_id.startswith("erased:")}
+        assert statuses == {("cancelled", "forgotten") if planned_first else ("skipped", "erased")}
+        assert not [one for one in NEEDLES if one in written(day)]
+        assert (to_anna(sandbox), len(sandbox.store.messages)) == ([], 2)
+
+
+def start(day: Day, work: Callable[[], object], queueing: int) -> threading.Thread:
+    """Start a thread; return it when it waits for the lock, behind so many others."""
+    thread = threading.Thread(target=work)
+    thread.start()
+    waits = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        with day.opened.ledger.reading() as conn:
+            if conn.scalar(waits) == queueing + 1:
+                return thread
+        time.sleep(0.02)
+    raise AssertionError("it does not wait")
+
+
 class Failing(BaseHTTPRequestHandler):
     """Providers that break off: one text's record is deleted, every request after it gets no answer."""
 
@@ -204,11 +313,11 @@ def failing() -> Iterator[str]:
 
 def texted(day: Day, sids: list[str]) -> None:
     """Let Anna have had these texts as well, and a question whether she wants any."""
-    (text,) = day.messages(customer_id=WHO, step="text")
+    (waiting,) = day.messages(customer_id=WHO, step="text")
     with day.opened.ledger.writing() as conn:
         for number, sid in enumerate(sids[:-1]):
             values = {"id": f"{number:032x}", "step": f"text {number}", "status": "sent", "provider_id": sid}
-            conn.execute(insert(schema.messages).values(**{**text._mapping, **values}))
+            conn.execute(insert(schema.messages).values(**{**waiting._mapping, **values}))
         number = address_hash(PHONE, day.opened.secrets.pepper)
         for purpose in ("marketing", "back_in_stock"):
             wish = OptIn(f"wish-{purpose}", WHO, number, "sms", purpose, "words", NOON)
@@ -229,11 +338,11 @@ def test_providers_that_break_off_stop_nothing_and_what_they_kept_is_told_whole(
     done = forget.run(open_day(day.shop).opened, WHO, now=NOON + 2 * HOUR)
 
     (deleted,) = Failing.deleted
-    mail, text = done.by_hand
+    mail, texts = done.by_hand
     assert "SendGrid: no answer" in mail
-    assert sorted(one for one in sids if one not in text) == [one for one in sids if one in deleted]
+    assert sorted(one for one in sids if one not in texts) == [one for one in sids if one in deleted]
     assert not [one for one in (*NEEDLES, *sids) if one in written(day)]
-    assert not any(one in f"{mail}{text}" for one in NEEDLES)
+    assert not any(one in f"{mail}{texts}" for one in NEEDLES)
     assert MAIL in {one.to for one in sandbox.store.messages}
 
     settings.write_text(well)
