@@ -66,6 +66,12 @@ PRICES = {
         [look(market="DE")], [price(4000, 90 * DAY, market="FR"), price(3000, 90, market="FR")], {}, False),
     "the same market": (
         [look(market="DE")], [price(4000, 90 * DAY, market="DE"), price(3000, 90, market="DE")], {}, True),
+    "a market's promotion below the list of all markets": (
+        [look(market="DE")], [WAS, price(3000, 90, market="DE", kind="promo")], {}, True),
+    "a market's promotion, and another market's customer": (
+        [look(market="FR")], [WAS, price(3000, 90, market="DE", kind="promo")], {}, False),
+    "cheaper in all markets, but not in the one with a list of its own": (
+        [look(market="DE")], [WAS, price(3000, 90), price(4000, 90 * DAY, market="DE")], {}, False),
     "nobody knows which market": (
         [look(market=None)], [price(4000, 90 * DAY, market="DE"), price(3000, 90, market="DE"),
                               price(4000, 90 * DAY, market="FR"), price(3900, 90, market="FR")], {}, False),

@@ -140,6 +140,40 @@ def test_a_price_that_ends_with_the_last_second_before_the_next_leaves_no_gap(sh
     assert (sock.price, sock.previous_price, sock.lowest_30d) == (700, 900, 900)
 
 
+@pytest.mark.parametrize(
+    ("market", "kind", "amount", "since", "price"),
+    [("NULL", "list", 0, 3, 900), ("'de'", "list", 1100, 1, 1100), ("'de'", "promo", 700, 1, 700),
+     ("'fr'", "promo", 700, 1, 900)],
+    ids=["zero is no price", "the market's own list", "the market's promotion", "another market's promotion"],
+)  # fmt: skip
+def test_a_market_pays_its_own_price_and_else_that_of_all_markets(shop, market, kind, amount, since, price):
+    rows = f"""('s3', NULL, 'EUR', 'list', 900, '2024-01-01 00:00:00+00', NULL),
+               ('s3', {market}, 'EUR', '{kind}', {amount}, '2024-0{since}-01 00:00:00+00', NULL)"""
+    warehouse = shop([*SHOP[:3], f"INSERT INTO prices VALUES {rows}"], "{products: {}, prices: {}}")
+
+    sock = catalogue.products(warehouse, ["s3"], "de", datetime(2024, 3, 10, tzinfo=UTC), currency="EUR")["s3"]
+
+    assert sock.price == price
+
+
+def test_of_several_markets_prices_none_is_guessed(shop):
+    rows = """('s3', 'de', 'EUR', 'list', 900, '2024-01-01 00:00:00+00', NULL),
+              ('s3', 'fr', 'EUR', 'list', 800, '2024-01-01 00:00:00+00', NULL)"""
+    warehouse = shop([*SHOP[:3], f"INSERT INTO prices VALUES {rows}"], "{products: {}, prices: {}}")
+    now = datetime(2024, 3, 10, tzinfo=UTC)
+
+    found = {market: catalogue.products(warehouse, ["s3"], market, now)["s3"].price for market in (None, "de", "fr")}
+
+    assert found == {None: None, "de": 900, "fr": 800}
+
+
+def test_a_place_that_owes_goods_counts_as_empty(shop):
+    counts = "('s3', NULL, 'a', 3, '2024-03-01 00:00:00+00'), ('s3', NULL, 'b', -5, '2024-03-01 00:00:00+00')"
+    warehouse = shop([*SHOP[:2], SHOP[4], f"INSERT INTO stock VALUES {counts}"], "{products: {}, stock: {}}")
+
+    assert catalogue.products(warehouse, ["s3"], "de", datetime(2024, 3, 10, tzinfo=UTC))["s3"].stock == 3
+
+
 def test_a_product_that_is_off_sale_says_so(shop):
     warehouse = shop(SHOP, TABLES)
 

@@ -9,10 +9,11 @@ from typing import Any
 from sqlalchemy import ColumnElement, FromClause, Row, or_
 
 from tidings.detect.steps import Price, Steps, public_price
+from tidings.warehouse.catalogue import LIST
 from tidings.warehouse.tables import Tables
 
 # A member's price is not a public one: to be shown it is no drop.
-PUBLIC = ("list", "promo")
+PUBLIC = (LIST, "promo")
 Market = tuple[str | None, str]
 
 
@@ -32,12 +33,19 @@ def book_columns(tables: Tables, prices: FromClause) -> dict[str, ColumnElement[
 
 
 def price_book(rows: Iterable[Row[Any]], until: datetime) -> dict[Market, Steps]:
-    """Return one sku's public price over time, per market and currency."""
-    found: dict[Market, list[Price]] = {}
+    """Return one sku's public price over time, per market and currency.
+
+    A price that names no market holds in every market that has none of its kind of its own.
+    """
+    found: dict[Market, dict[str, list[Price]]] = {}
     for row in rows:
-        price = Price(row.kind or "list", row.amount, row.since, row.until)
-        found.setdefault((row.market, row.currency), []).append(price)
-    return {market: public_price(prices, until) for market, prices in found.items()}
+        price = Price(row.kind or LIST, row.amount, row.since, row.until)
+        found.setdefault((row.market, row.currency), {}).setdefault(price.kind, []).append(price)
+    book = {}
+    for (market, currency), own in found.items():
+        kinds = {**found.get((None, currency), {}), **own}
+        book[market, currency] = public_price((price for prices in kinds.values() for price in prices), until)
+    return book
 
 
 def market_of(book: Mapping[Market, Steps], market: str | None, currency: str | None) -> Market | None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Mapping as Marks
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Row, func, or_, select
+from sqlalchemy import Row, case, func, or_, select
 
 from tidings.warehouse.tables import Shop
 
 # Directive 98/6/EC, article 6a: the prior price is the lowest of the 30 days before the reduction.
 PRIOR = timedelta(days=30)
+# What a price without a kind is.
+LIST = "list"
 # Many price books end a price with the last second, or minute, before the next one: nothing was off sale meanwhile.
 SEAM = timedelta(minutes=1)
 _PORTION = 5_000
@@ -80,7 +83,8 @@ def products(
 ) -> dict[str, Product]:
     """Return the products by sku as they stood at ``as_of``; a sku that the catalogue does not have is left out.
 
-    ``market`` None means a shop with one market. Prices and stock that name no market serve every market.
+    ``market`` None is nobody's in particular: several markets' prices are not guessed from. Prices and stock that name
+    no market serve every market, a price as long as the market has none of its kind of its own.
     """
     if not shop.tables.has("products"):
         return {}
@@ -128,7 +132,7 @@ def _prices(
     query = select(*(table.c[name] for name in names)).where(
         table.c.sku.in_(skus),
         table.c.valid_from <= as_of,
-        table.c.amount.is_not(None),
+        table.c.amount > 0,  # a price of zero is a mistake in the book, and none to be shown
         *_serves(shop, "prices", market),
     )
     if currency is not None:
@@ -141,10 +145,22 @@ def _prices(
             lists[row.sku, row.currency][row.market, row.kind].append(row)
     found: dict[str, dict[str, PriceNow]] = defaultdict(dict)
     for (sku, code), by_list in lists.items():
-        now = price_now([spans(rows) for rows in by_list.values()], as_of)
+        now = price_now([spans(rows) for rows in _own(by_list, market)], as_of)
         if now is not None:
             found[sku][code] = now
     return found
+
+
+def _own(by_list: Marks[tuple[str | None, str | None], list[Row[Any]]], market: str | None) -> list[list[Row[Any]]]:
+    """Return the price lists of a market: its own, and those of all markets in whose place it has none.
+
+    Of somebody whose market is unknown only what holds in all of them, or in the only one there is.
+    """
+    markets = {of for of, _ in by_list}
+    if market is None and (None in markets or len(markets) > 1):
+        return [rows for (of, _), rows in by_list.items() if of is None]
+    theirs = {kind or LIST for of, kind in by_list if of is not None}
+    return [rows for (of, kind), rows in by_list.items() if of is not None or (kind or LIST) not in theirs]
 
 
 def _serves(shop: Shop, name: str, market: str | None) -> list[Any]:
@@ -220,7 +236,9 @@ def _counts(shop: Shop, skus: Sequence[str], market: str | None, as_of: datetime
         .where(table.c.sku.in_(skus), table.c.observed_at <= as_of, *_serves(shop, "stock", market))
         .subquery("counted")
     )
-    query = select(counted.c.sku, func.sum(counted.c.quantity).label("stock")).where(counted.c.nth == 1)
+    # A place that owes goods counts as empty, as it does to the triggers.
+    there = case((counted.c.quantity < 0, 0), else_=counted.c.quantity)
+    query = select(counted.c.sku, func.sum(there).label("stock")).where(counted.c.nth == 1)
     return {row.sku: int(row.stock) for row in shop.stream(query.group_by(counted.c.sku)) if row.stock is not None}
 
 
