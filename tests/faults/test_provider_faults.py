@@ -90,6 +90,30 @@ def test_a_storm_of_429_delays_and_doubles_nothing(
     assert post.check().counted == {"sent": 24}
 
 
+@pytest.mark.parametrize("retry_after", [None, 1.0], ids=["without a hint", "with a hint"])
+def test_a_storm_of_429_is_weathered_within_the_rate_that_was_agreed(
+    new_post: Callable[..., Any], crew: Crew, sandbox: Sandbox, retry_after: float | None
+) -> None:
+    post = new_post("sqlite", customers=40, settings=QUICK.replace("batch: 16", "batch: 64"))
+    settings = post.shop.folder / "tidings.yaml"
+    settings.write_text(settings.read_text().replace("email: {name: sendgrid,", "email: {name: sendgrid, rate: 10,"))
+    post.plan()
+    sandbox.faults.add(Fault("429", share=0.3, retry_after=retry_after, count=8))
+    now = NOON
+    for _ in range(4):
+        told = crew.run(post.shop, "dispatch", now).told
+        adds_up(told)
+        assert (told["failed"], told["unknown"]) == (0, 0)
+        now += timedelta(minutes=20)
+
+    assert post.check().counted == {"sent": 40}
+    came = sandbox.faults.came
+    assert len(came) == 40 + sandbox.faults.met > 40
+    # What a busy machine held up for a second may come at once; whatever else comes, comes at its rate.
+    for first, at in enumerate(came):
+        assert sum(one <= at + 1.0 for one in came[first:]) <= 10 * (1.0 + 1.0) + 1
+
+
 def test_after_an_outage_what_has_expired_is_not_sent_in_a_burst(
     new_post: Callable[..., Any], crew: Crew, sandbox: Sandbox
 ) -> None:

@@ -57,18 +57,25 @@ class Pace:
         self.patience = patience
 
     async def turn(self, sender: str) -> None:
-        """Wait for this sender's turn; raises ``Retry`` when it is further off than the patience."""
-        now = self._clock()
+        """Wait for this sender's turn; raises ``Retry`` when it is further off than the patience.
+
+        Turns come one after the other behind a pause too, and whoever was waiting when it began queues anew.
+        """
         mine = self._senders.get(sender)
         buckets = [bucket for bucket in (self._account, mine) if bucket is not None]
-        waits = [bucket.wait(now) for bucket in buckets]
-        wait = max([self._paused_until - now, *waits])
-        if wait > self.patience:
-            raise Retry("rate limited here", after=wait, throttled=True)
-        for bucket in buckets:
-            bucket.take(now)
-        if wait > 0:
+        began = now = self._clock()
+        while True:
+            wait = max([self._paused_until - now, *(bucket.wait(now) for bucket in buckets)])
+            if now + wait - began > self.patience:
+                raise Retry("rate limited here", after=wait, throttled=True)
+            for bucket in buckets:
+                bucket.take(max(now, self._paused_until))
+            if wait <= 0:
+                return
             await asyncio.sleep(wait)
+            now = self._clock()
+            if now >= self._paused_until:
+                return
 
     def throttled(self, asked: float | None) -> None:
         """Pause after a 429 as long as was asked for; without a word, longer each time that none went well between.
