@@ -9,7 +9,25 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, case, false, func, literal, or_, select, union_all
+from sqlalchemy import (
+    CTE,
+    Boolean,
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    FromClause,
+    String,
+    case,
+    cast,
+    exists,
+    false,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+    union_all,
+)
 
 from tidings.ledger.schema import engagements, entries, messages, runs
 from tidings.model.engagement import EngagementKind
@@ -120,15 +138,19 @@ def funnel(
         one.found += count
         if arm == "held_out":
             one.found_held_out += count
-    _count_messages(conn, cohort, found)
-    _count_engagements(conn, cohort, found)
+    for campaign, acts, status, reason, channel, kept, count in conn.execute(_became(conn.dialect.name, cohort)):
+        if status is not None:
+            _add_messages(found[campaign], Status(status), reason, channel, kept, count)
+        elif acts is not None:
+            _add_acts(found[campaign], acts, count)
     if persons:
         for campaign, count in _recipients(conn, cohort).items():
             found[campaign].recipients = count
     return found
 
 
-def _count_messages(conn: Connection, cohort: tuple[ColumnElement[bool], ...], found: dict[str, Funnel]) -> None:
+def _became(dialect: str, cohort: tuple[ColumnElement[bool], ...]) -> CompoundSelect[Any]:
+    """Return a query for what became of a cohort's messages, then for what was done with them, in one reading."""
     e, m = entries.c, messages.c
     # A replay plans and dispatches at the same told moment, so a token is proof that planning let it through.
     kept = or_(
@@ -138,22 +160,54 @@ def _count_messages(conn: Connection, cohort: tuple[ColumnElement[bool], ...], f
         m.token.is_not(None),
         m.status == Status.CANCELLED,
     )
-    rows = conn.execute(
-        select(e.campaign, m.status, m.reason, m.channel, kept.label("kept"), func.count().label("count"))
+    of_cohort = (
+        select(e.campaign, m.id, m.status, m.reason, m.channel, kept.label("kept"))
         .join(messages, m.entry_id == e.id)
         .where(*cohort)
-        .group_by(e.campaign, m.status, m.reason, m.channel, "kept")
+        .cte("of_cohort")
+        .prefix_with("MATERIALIZED")
     )
-    for campaign, status, reason, channel, was_kept, count in rows:
-        one = found[campaign]
-        one.messages += count
-        if was_kept:
-            one.planned += count
-        else:
-            why = reason or status
-            one.refused[why] = one.refused.get(why, 0) + count
-            one.refused_expired += count if status == Status.EXPIRED else 0
-        _add(one, Status(status), reason, channel, count)
+    c, nothing = of_cohort.c, cast(null(), String)
+    ends = (c.status, c.reason, c.channel, c.kept)
+    acted = _acted(dialect, of_cohort)
+    return union_all(
+        select(c.campaign, nothing.label("acts"), *ends, func.count().label("count")).group_by(c.campaign, *ends),
+        select(acted.c.campaign, acted.c.acts, nothing, nothing, nothing, cast(null(), Boolean), func.count()).group_by(
+            acted.c.campaign, acted.c.acts
+        ),
+    )
+
+
+def _acted(dialect: str, of_cohort: CTE) -> FromClause:
+    """Return what was done with each message, each thing once, machines left out: one row a thing, or a list of them.
+
+    PostgreSQL hashes all engagements once; SQLite would sort them, and looks up each message's instead.
+    """
+    g, c = engagements.c, of_cohort.c
+    people = g.machine == false()
+    if dialect == "sqlite":
+        acts = select(func.group_concat(g.kind.distinct())).where(g.message_id == c.id, people).scalar_subquery()
+        # Materialised, or it is looked up again for each clause that names it.
+        return select(c.campaign, acts.label("acts")).cte("acted").prefix_with("MATERIALIZED")
+    acted = select(c.campaign, g.kind.label("acts"), g.message_id).join(engagements, g.message_id == c.id)
+    return acted.where(g.kind.in_(_COUNTED), people).distinct().subquery("acted")
+
+
+def _add_messages(one: Funnel, status: Status, reason: str | None, channel: str, kept: bool, count: int) -> None:
+    one.messages += count
+    if kept:
+        one.planned += count
+    else:
+        why = reason or status
+        one.refused[why] = one.refused.get(why, 0) + count
+        one.refused_expired += count if status == Status.EXPIRED else 0
+    _add(one, status, reason, channel, count)
+
+
+def _add_acts(one: Funnel, acts: str, count: int) -> None:
+    for kind in _COUNTED:
+        if kind in acts.split(","):
+            setattr(one, kind, getattr(one, kind) + count)
 
 
 def _add(one: Funnel, status: Status, reason: str | None, channel: str, count: int) -> None:
@@ -177,30 +231,17 @@ def _add(one: Funnel, status: Status, reason: str | None, channel: str, count: i
             one.unknown += count
 
 
-def _count_engagements(conn: Connection, cohort: tuple[ColumnElement[bool], ...], found: dict[str, Funnel]) -> None:
-    e, m, g = entries.c, messages.c, engagements.c
-    # Made distinct before it is counted: databases hash the one and sort for the other.
-    acted = (
-        select(e.campaign, g.kind, g.message_id)
-        .join(messages, m.entry_id == e.id)
-        .join(engagements, g.message_id == m.id)
-        .where(*cohort, g.kind.in_(_COUNTED), g.machine == false())
-        .distinct()
-        .subquery("acted")
-    ).c
-    for campaign, kind, count in conn.execute(
-        select(acted.campaign, acted.kind, func.count()).group_by(acted.campaign, acted.kind)
-    ):
-        setattr(found[campaign], kind, count)
-
-
 def recipients(
     conn: Connection, campaigns: Collection[str] | None, start: datetime, end: datetime, *, space: str = Space.LIVE
 ) -> int:
     """Return how many distinct persons the entries of the period were sent to, all these campaigns together."""
-    m = messages.c
-    query = select(func.count(m.customer_id.distinct())).join(entries, entries.c.id == m.entry_id)
-    return conn.execute(query.where(*_cohort(campaigns, start, end, space), m.status == Status.SENT)).scalar_one()
+    query = select(func.count(entries.c.customer_id.distinct()))
+    return conn.execute(query.where(*_cohort(campaigns, start, end, space), _sent())).scalar_one()
+
+
+def _sent() -> ColumnElement[bool]:
+    """Return the condition that an entry's person was sent to: the messages of an entry are all to its person."""
+    return exists().where(messages.c.entry_id == entries.c.id, messages.c.status == Status.SENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,30 +256,27 @@ def persons_sent_to(
     conn: Connection, before: datetime, start: datetime, end: datetime, *, space: str = Space.LIVE
 ) -> dict[str, Persons]:
     """Return the persons sent to by campaign; under "" the whole shop's, each counted once."""
-    e, m = entries.c, messages.c
-    later = case((e.entered_at >= start, 1), else_=0)
-    sent = (
-        select(e.campaign, m.customer_id, func.max(later).label("now"), func.max(1 - later).label("before"))
-        .join(messages, m.entry_id == e.id)
-        .where(*_cohort(None, before, end, space), m.status == Status.SENT)
-        .group_by(e.campaign, m.customer_id)
-        .cte("sent")
-        .prefix_with("MATERIALIZED")
-    )
-    once = select(func.max(sent.c.now).label("now"), func.max(sent.c.before).label("before"))
-    everybody = once.group_by(sent.c.customer_id).subquery("everybody").c
+    e = entries.c
+    later = case((e.entered_at >= start, 1), else_=0).label("later")
+    cohort = _cohort(None, before, end, space)
+    # Materialised before it is grouped: SQLite would read all entries of all time in the order of the groups.
+    sent = select(e.campaign, e.customer_id, later).where(*cohort, _sent()).cte("sent").prefix_with("MATERIALIZED")
+    periods = func.max(sent.c.later).label("now"), func.max(1 - sent.c.later).label("before")
+    each = select(sent.c.campaign, sent.c.customer_id, *periods).group_by(sent.c.customer_id, sent.c.campaign)
+    once = each.cte("once").prefix_with("MATERIALIZED")
+    somewhere = select(func.max(once.c.now).label("now"), func.max(once.c.before).label("before"))
+    everybody = somewhere.group_by(once.c.customer_id).subquery("everybody").c
     sums = union_all(
-        select(sent.c.campaign, func.sum(sent.c.now), func.sum(sent.c.before)).group_by(sent.c.campaign),
+        select(once.c.campaign, func.sum(once.c.now), func.sum(once.c.before)).group_by(once.c.campaign),
         select(literal(""), func.sum(everybody.now), func.sum(everybody.before)),
     )
     return {row[0]: Persons(int(row[1] or 0), int(row[2] or 0)) for row in conn.execute(sums)}
 
 
 def _recipients(conn: Connection, cohort: tuple[ColumnElement[bool], ...]) -> dict[str, int]:
-    e, m = entries.c, messages.c
-    query = select(e.campaign, func.count(m.customer_id.distinct())).join(messages, m.entry_id == e.id)
-    rows = conn.execute(query.where(*cohort, m.status == Status.SENT).group_by(e.campaign))
-    return {row[0]: row[1] for row in rows}
+    e = entries.c
+    query = select(e.campaign, func.count(e.customer_id.distinct())).where(*cohort, _sent())
+    return {row[0]: row[1] for row in conn.execute(query.group_by(e.campaign))}
 
 
 def run_totals(

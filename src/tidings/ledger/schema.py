@@ -101,8 +101,9 @@ entries = Table(
     Column("seen", Text, nullable=False, default="{}"),  # JSON: items, facts, market; no names, no addresses
     Column("run_id", String(32), nullable=False),
     UniqueConstraint("space", "campaign", "entry_key"),
-    Index(None, "campaign", "entered_at"),
     Index(None, "customer_id"),
+    # A period's entries in one stretch, with all that counting them needs; written once, when they are planned.
+    Index("ix_entries_period", "space", "entered_at", "campaign", "arm", "customer_id", "planned_at", "id"),
 )  # fmt: skip
 
 messages = Table(
@@ -249,7 +250,7 @@ engagements = Table(
     Column("machine", Boolean, nullable=False),
     Column("link", Integer),
     Column("detail", String(200)),
-    Index(None, "message_id", "kind"),
+    Index(None, "message_id", "kind", "machine"),
     Index(None, "at"),
 )  # fmt: skip
 

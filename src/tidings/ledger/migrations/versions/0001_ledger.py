@@ -119,7 +119,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_engagements"),
     )
     op.create_index("ix_engagements_at", "engagements", ["at"], unique=False)
-    op.create_index("ix_engagements_message_id_kind", "engagements", ["message_id", "kind"], unique=False)
+    op.create_index(
+        "ix_engagements_message_id_kind_machine", "engagements", ["message_id", "kind", "machine"], unique=False
+    )
     op.create_table(
         "entries",
         sa.Column("id", sa.String(length=32), nullable=False),
@@ -140,8 +142,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_entries"),
         sa.UniqueConstraint("space", "campaign", "entry_key", name="uq_entries_space_campaign_entry_key"),
     )
-    op.create_index("ix_entries_campaign_entered_at", "entries", ["campaign", "entered_at"], unique=False)
     op.create_index("ix_entries_customer_id", "entries", ["customer_id"], unique=False)
+    op.create_index(
+        "ix_entries_period",
+        "entries",
+        ["space", "entered_at", "campaign", "arm", "customer_id", "planned_at", "id"],
+        unique=False,
+    )
     op.create_table(
         "erasures",
         sa.Column("subject", sa.String(length=64), nullable=False),
