@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, FromClause, and_, case, exists, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, FromClause, and_, case, exists, func, or_, select, update
 
 from tidings.ledger import bulk
 from tidings.ledger.bulk import TEXT, TIME
+from tidings.ledger.cancelling import cancel_for
 from tidings.ledger.planning import entry_of, release_cooldowns
 from tidings.ledger.quarantine import offer_again, presume_lost
-from tidings.ledger.schema import PENDING, PLANNED, UNDER_WAY, entries, messages, shard_leases
+from tidings.ledger.schema import PLANNED, UNDER_WAY, entries, messages, shard_leases
 from tidings.ledger.sending import Begun, Intent, Outcome, begin_sending, record_outcomes
 from tidings.ledger.store import clock
 from tidings.ledger.transitions import ENDS
@@ -30,6 +31,8 @@ __all__ = [
 ]  # fmt: skip
 
 m = messages.c
+# Put off until somebody has looked, a source was loaded, or goods suffice: the new time is only when to ask again.
+UNSURE = (SkipReason.PAUSED, SkipReason.STALE, SkipReason.TOO_FEW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +258,10 @@ def _read(conn: Connection, chosen: FromClause) -> Iterable[Due]:
 
 
 def upcoming(conn: Connection, *, space: str, customers: Collection[str], now: datetime, until: datetime) -> list[Soon]:
-    """Return the planned messages of these customers that become due after ``now`` and up to ``until``."""
+    """Return the planned messages of these customers that become due after ``now`` and up to ``until``.
+
+    Not those that wait for something else than their time: whether they will leave then, nobody knows.
+    """
     if not customers:
         return []
     people = bulk.ids(conn, customers)
@@ -263,6 +269,7 @@ def upcoming(conn: Connection, *, space: str, customers: Collection[str], now: d
         select(m.id, m.customer_id, m.channel, m.priority, m.send_at, m.campaign, m.held_out)
         .join(people, people.c.id == m.customer_id)
         .where(PLANNED, func.coalesce(m.space, "") == space, m.send_at > now, m.send_at <= until)
+        .where(or_(m.defer_reason.is_(None), m.defer_reason.not_in(UNSURE)))
         .order_by(m.send_at, m.id)
     )
     return [Soon(*row) for row in rows]
@@ -346,41 +353,3 @@ def reap(conn: Connection, *, margin: timedelta) -> Reaped:
         doubt = {"status": Status.UNKNOWN, "reason": "lease_lost", "lease_until": None}
         conn.execute(update(messages).where(m.id == bulk.ids(conn, unknown).c.id).values(doubt))
     return Reaped(len(returned), len(unknown))
-
-
-def cancel_for(
-    conn: Connection,
-    *,
-    customers: Collection[str] = (),
-    address_hashes: Collection[str] = (),
-    channel: str | None = None,
-    steps: Collection[tuple[str, str]] | None = None,
-    reason: str = SkipReason.SUPPRESSED,
-    now: datetime,
-) -> int:
-    """Cancel what is still pending for these customers or addresses; return how many messages.
-
-    ``steps`` (campaign, step) are those it is about, all when left out. A claimed message is cancelled too: its
-    dispatcher finds it gone when it asks to send. What is already in ``sending`` has left.
-    """
-    subjects = []
-    if customers:
-        subjects.append(m.customer_id.in_(select(bulk.ids(conn, customers, name="people").c.id)))
-    if address_hashes:
-        subjects.append(m.address_hash.in_(select(bulk.ids(conn, address_hashes, name="addresses").c.id)))
-    if not subjects:
-        return 0
-    pending = [PENDING, or_(*subjects)]
-    if channel:
-        pending.append(m.channel == channel)
-    if steps is not None:
-        pending.append(tuple_(m.campaign, m.step).in_(sorted(steps)))
-    chosen = conn.scalars(select(m.id).where(*pending).order_by(m.id).with_for_update()).all()
-    if not chosen:
-        return 0
-    status = case((m.sending_at.is_not(None), Status.PRESUMED_LOST), else_=Status.CANCELLED)
-    changed = {"status": status, "reason": reason, "ended_at": now, "lease_until": None}
-    still = (m.id == bulk.ids(conn, chosen).c.id, PENDING)
-    touched = list(conn.scalars(update(messages).where(*still).values(changed).returning(m.entry_id)))
-    release_cooldowns(conn, set(touched))
-    return len(touched)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Executable, bindparam, delete, func, literal_column, or_, select, update
 
 from tidings.ledger import bulk, prepared
 from tidings.ledger.bulk import TEXT, TIME
-from tidings.ledger.people import suppress
+from tidings.ledger.cancelling import cancel_for
+from tidings.ledger.holding import hold
+from tidings.ledger.opt_outs import Decision, note
+from tidings.ledger.people import suppress, suppressed
 from tidings.ledger.planning import release_cooldowns
 from tidings.ledger.prepared import Prepared
 from tidings.ledger.schema import DOUBTED, contact_slots, messages
@@ -124,17 +129,31 @@ def _failed(conn: Connection, some: Sequence[Outcome], now: datetime) -> int:
         ended_at=now,
         lease_until=None,
     )  # fmt: skip
-    failed = conn.execute(written.returning(m.id, m.entry_id, m.channel, m.address_hash)).all()
+    columns = (m.id, m.entry_id, m.channel, m.customer_id, m.address_hash)
+    failed = conn.execute(written.returning(*columns)).all()
     _free_slots(conn, [row.id for row in failed])
     release_cooldowns(conn, {row.entry_id for row in failed})
     why = {one.id: one.suppress for one in some if one.suppress}
-    for row in failed:
-        if row.id in why and row.address_hash:
-            subject = [f"a:{row.address_hash}"]
-            suppress(
-                conn, subject, channel=row.channel, reason=why[row.id], at=now, source="provider", message_id=row.id
-            )
+    _close(conn, [(row, why[row.id]) for row in failed if row.id in why and row.address_hash], now)
     return len(failed)
+
+
+def _close(conn: Connection, refused: Sequence[tuple[Any, str]], now: datetime) -> None:
+    """Never use these messages' addresses again: cancel what waits for them, and tell on what was a person's word."""
+    shut: dict[tuple[str, str], list[tuple[Any, str]]] = defaultdict(list)
+    for row, reason in refused:
+        shut[row.channel, row.address_hash].append((row, reason))
+    hold(conn, {f"a:{address}" for _, address in shut})
+    for (channel, address), why in sorted(shut.items(), key=itemgetter(0)):
+        news = channel not in suppressed(conn, [f"a:{address}"]).get(f"a:{address}", ())
+        for row, reason in why:
+            suppress(
+                conn, [f"a:{address}"], channel=channel, reason=reason, at=now, source="provider", message_id=row.id
+            )
+        said = [row for row, reason in why if reason == "stop"]
+        if said and news:
+            note(conn, [Decision(channel, True, "stop", now, "provider", "", said[0].customer_id, address)])
+        cancel_for(conn, address_hashes=[address], channel=channel, now=now)
 
 
 def _unknown(conn: Connection, some: Sequence[Outcome], now: datetime) -> int:
