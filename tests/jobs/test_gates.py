@@ -316,6 +316,21 @@ def test_of_two_campaigns_at_once_the_more_important_one_writes(
     assert len(sandbox.store.messages) == 1
 
 
+@pytest.mark.parametrize("first", range(0, 15, 4))
+def test_a_campaign_that_is_stopped_stands_in_nobodys_way(
+    new_shop: NewShop, open_day: OpenDay, sandbox: Sandbox, first: int
+) -> None:
+    day = two_campaigns(new_shop, open_day)
+    brakes.pull(day.opened, "cart", "a look", by="test")
+    day.dispatch(NOON)
+    day.plan(NOON, "later")
+
+    for minutes in range(first, 60, 5):
+        day.dispatch(NOON + minutes * MINUTE)
+
+    assert [row.campaign for row in day.messages(status="sent")] == ["later"]
+
+
 def test_two_ids_of_one_person_get_one_message(planned: Day, sandbox: Sandbox) -> None:
     for former in ("ann", "bo"):
         planned.shop.add("identities", alias=former, customer_id="one", kind="former", valid_from=NOON - MINUTE)
