@@ -65,8 +65,8 @@ class Suggestions:
         if key not in self._by_market:
             skus = [row.sku for row in self._opened.shop.stream(bought_lately(tables, self._now))]
             known = catalogue.products(self._opened.shop, skus, market, self._now, currency=currency)
-            sellable = [known[sku] for sku in skus if sku in known]
-            self._by_market[key] = [one for one in sellable if one.price and (one.stock is None or one.stock > 0)]
+            popular = [known[sku] for sku in skus if sku in known]
+            self._by_market[key] = [one for one in popular if one.active and one.price and one.stock != 0]
         return self._by_market[key]
 
 
