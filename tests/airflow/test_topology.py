@@ -9,6 +9,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ from conftest import ROOT, environment
 from sqlalchemy import MetaData, create_engine, select, text
 
 from tidings.demo.processes import Services, free_port
-from tidings.ledger.store import migrate
+from tidings.jobs.witness import Seen, forgotten
+from tidings.ledger import restoring
+from tidings.ledger.store import Ledger, migrate
 
 pytestmark = pytest.mark.slow
 PEOPLE = 240
@@ -218,3 +221,31 @@ def test_airflow_knows_nobody_who_was_written_to(stack: Stack):
     assert "planned campaign=cart" in said or "found" in said
     assert len(logs) > 5
     assert [word for word in ("@post.example", "Canaryann") if word in said] == []
+
+
+def test_a_live_lane_tells_airflow_how_far_the_ledger_is(stack: Stack):
+    """The witness outside the ledger: a Variable for each lane, which a restored ledger is held against."""
+    assert _wait(lambda: stack.statuses()["sent"] == PEOPLE, 240), stack.statuses()
+    ledger = Ledger.open(stack.ledger)
+
+    def told() -> dict[str, Seen]:
+        found = stack.ask("/api/v2/variables?limit=100")["variables"]
+        return {one["key"]: Seen.read(one["value"]) for one in found if one["key"].startswith("tidings_witness_")}
+
+    def last() -> tuple[str, int]:
+        with ledger.writing() as conn:
+            newest = restoring.last_sending(conn)
+            return restoring.generation(conn), newest.number if newest else 0
+
+    try:
+        # Each lane tells at its beginning and at its end; the one that ended last knows of every sending.
+        assert _wait(lambda: max((one.number for one in told().values()), default=0) == last()[1] > 0, 90), told()
+        seen = told()
+        assert seen.keys() <= {"tidings_witness_fenmark_1", "tidings_witness_fenmark_2"}
+        assert {one.generation for one in seen.values()} == {last()[0]}
+        assert forgotten(ledger, list(seen.values())) == []
+        newest = max(seen.values(), key=lambda one: one.number)
+        more = replace(newest, number=newest.number + 1_000)
+        assert forgotten(ledger, [more]) == [more]
+    finally:
+        ledger.close()
