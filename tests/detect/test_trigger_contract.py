@@ -289,6 +289,33 @@ def test_true_entries_are_not_called_untrue_and_a_purchase_is_noticed(shop, name
 
 
 @every_type
+@pytest.mark.parametrize(
+    ("buyer", "email"),
+    [("old-ann", None), (None, " ANN@example.com"), (None, "ann@before.example")],
+    ids=["under a former id", "as a guest", "as a guest, at the former id's address"],
+)
+def test_a_re_check_notices_whatever_name_the_person_bought_under(shop, name, buyer, email):
+    shop.fill(**STORIES[name].rows)
+    trigger = TYPES[name](type=name, **STORIES[name].detect)
+    entries = found(shop, name)
+    theirs = {**order("ann", NOW + timedelta(minutes=1)), "customer_id": buyer, "email": email}
+    anothers = {**order("cem", NOW + timedelta(minutes=1)), "customer_id": None, "email": "cem@example.com"}
+
+    shop.add(
+        orders=[theirs, anothers], order_items=[line(theirs), line(anothers)],
+        customers=[
+            {"customer_id": "ann", "email": "ann@example.com"},
+            {"customer_id": "old-ann", "email": "Ann@before.example"},
+            {"customer_id": "ben", "email": "ben@example.com"}, {"customer_id": "cem", "email": "cem@example.com"},
+        ],
+        identities=[{"alias": "old-ann", "customer_id": "ann", "kind": "former", "valid_from": ago(days=1)}],
+    )  # fmt: skip
+
+    after = trigger.untrue(shop, entries, NOW + timedelta(hours=2))
+    assert after == {entry.key: "purchased" for entry in entries if entry.customer_id == "ann"}
+
+
+@every_type
 def test_the_number_of_questions_does_not_grow_with_the_entries(shop, name):
     shop.fill(**STORIES[name].rows)
     trigger = TYPES[name](type=name, **STORIES[name].detect)

@@ -145,7 +145,7 @@ class BrowseAbandonment(Trigger):
             chosen = chosen.select_from(rows.join(whose, whose.c.customer_id == seen.c.customer_id))
         doings = chosen.cte("doings")
         oldest = before(since, max(self.no_order_within, HISTORY))
-        orders = last_orders(live_orders(tables, people, oldest, until))
+        orders = last_orders(live_orders(tables, people, oldest, until, of=whose if isinstance(whose, list) else None))
         rows = doings.outerjoin(orders, orders.c.customer_id == doings.c.customer_id)
         rows, goods = with_goods(tables, rows, doings.c.shown, select(doings.c.shown), until)
         told = (column for column in doings.c if column.name != "latest")

@@ -120,7 +120,7 @@ class CartAbandonment(Trigger):
         else:
             chosen = select(*every.c).where(every.c.customer_id.in_(whose))
         changes = chosen.cte("changes")
-        orders = last_orders(live_orders(tables, people, horizon, until))
+        orders = last_orders(live_orders(tables, people, horizon, until, of=None if isinstance(whose, CTE) else whose))
         rows: Any = changes.outerjoin(orders, orders.c.customer_id == changes.c.customer_id)
         cart_order: ColumnElement[Any] = null().cast(DateTime(timezone=True))
         if tables.has("orders", "cart_id") and tables.has("product_events", "cart_id"):

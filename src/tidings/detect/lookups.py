@@ -79,17 +79,17 @@ def _bought(shop: Shop, entries: Sequence[Entry], since: datetime, as_of: dateti
     tables = shop.tables
     if not tables.has("orders", "order_id", "ordered_at"):
         return {}
-    orders = live_orders(tables, identities(tables, as_of), since, as_of)
-    customers = orders.c.customer_id.in_(sorted({entry.customer_id for entry in entries}))
+    whose = sorted({entry.customer_id for entry in entries})
+    orders = live_orders(tables, identities(tables, as_of), since, as_of, of=whose)
     last = func.max(orders.c.ordered_at).label("bought_at")
     if not tables.has("order_items", "order_id", "sku"):
-        query = select(orders.c.customer_id, last).where(customers).group_by(orders.c.customer_id)
+        query = select(orders.c.customer_id, last).group_by(orders.c.customer_id)
         return {(row.customer_id, ""): row.bought_at for row in shop.stream(query)}
     items = tables["order_items"]
     lines = (
         select(orders.c.customer_id, items.c.sku, last)
         .join_from(orders, items, items.c.order_id == orders.c.order_id)
-        .where(customers, items.c.sku.in_(sorted({entry.sku for entry in entries})))
+        .where(items.c.sku.in_(sorted({entry.sku for entry in entries})))
         .group_by(orders.c.customer_id, items.c.sku)
     )
     return {(row.customer_id, row.sku): row.bought_at for row in shop.stream(lines)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -22,12 +22,14 @@ def is_live(tables: Tables, orders: Any) -> list[ColumnElement[bool]]:
 
 
 def live_orders(
-    tables: Tables, people: Identities, since: datetime, until: datetime, *, extra: Iterable[str] = ()
-) -> Subquery:
+    tables: Tables, people: Identities, since: datetime, until: datetime, *,
+    extra: Iterable[str] = (), of: Sequence[str] | None = None,
+) -> Subquery:  # fmt: skip
     """Return ``customer_id, order_id, ordered_at`` (and ``extra`` columns) of live orders in ``(since, until]``.
 
     An order belongs to the customer it names, under their canonical id, and to whoever has its e-mail address:
-    a guest's order closes the cart of the account.
+    a guest's order closes the cart of the account. ``of`` asks about these canonical customers only: then nobody
+    else's address is compared with every order's.
     """
     orders = tables["orders"]
     wanted = [orders.c.order_id, orders.c.ordered_at, *(orders.c[name] for name in extra)]
@@ -38,14 +40,13 @@ def live_orders(
         named = (
             select(owner.label("customer_id"), *wanted)
             .select_from(joined)
-            .where(orders.c.customer_id.is_not(None), *bounds)
+            .where(orders.c.customer_id.is_not(None), *bounds, *_theirs(owner, of))
         )
     if tables.has("orders", "email") and tables.has("customers", "email"):
-        customers = tables["customers"]
-        guests = orders.join(customers, _address(orders.c.email) == _address(customers.c.email))
-        joined, owner = people.canonical(guests, customers.c.customer_id, "guest")
+        holders = _holders(tables, people, of)
+        guests = orders.join(holders, _address(orders.c.email) == holders.c.address)
         by_address = (
-            select(owner.label("customer_id"), *wanted).select_from(joined).where(orders.c.email.is_not(None), *bounds)
+            select(holders.c.customer_id, *wanted).select_from(guests).where(orders.c.email.is_not(None), *bounds)
         )
     if named is not None and by_address is not None:
         return union(named, by_address).subquery("live_orders")
@@ -53,6 +54,18 @@ def live_orders(
     if found is None:
         raise WarehouseError("warehouse.yaml: tables.orders: needs customer_id, or email with customers.email")
     return found.subquery("live_orders")
+
+
+def _holders(tables: Tables, people: Identities, of: Sequence[str] | None) -> Subquery:
+    """Return who has which e-mail address, under their canonical ids."""
+    customers = tables["customers"]
+    joined, owner = people.canonical(customers, customers.c.customer_id, "guest")
+    held = select(owner.label("customer_id"), _address(customers.c.email).label("address")).select_from(joined)
+    return held.where(*_theirs(owner, of)).subquery("holders")
+
+
+def _theirs(owner: ColumnElement[Any], of: Sequence[str] | None) -> list[ColumnElement[bool]]:
+    return [] if of is None else [owner.in_(of)]
 
 
 def _address(email: ColumnElement[Any]) -> ColumnElement[Any]:

@@ -103,12 +103,10 @@ class WinBack(Trigger):
         found: dict[str, SkipReason] = {}
         for chunk in in_chunks(entries):
             since = min(entry.anchor_at for entry in chunk)
-            orders = live_orders(shop.tables, identities(shop.tables, as_of), since, as_of)
-            query = (
-                select(orders.c.customer_id, func.max(orders.c.ordered_at).label("last_order"))
-                .where(orders.c.customer_id.in_(sorted({entry.customer_id for entry in chunk})))
-                .group_by(orders.c.customer_id)
-            )
+            whose = sorted({entry.customer_id for entry in chunk})
+            orders = live_orders(shop.tables, identities(shop.tables, as_of), since, as_of, of=whose)
+            last_order = func.max(orders.c.ordered_at).label("last_order")
+            query = select(orders.c.customer_id, last_order).group_by(orders.c.customer_id)
             last = {row.customer_id: row.last_order for row in shop.stream(query)}
             for entry in chunk:
                 if entry.customer_id in last and last[entry.customer_id] > entry.anchor_at:
