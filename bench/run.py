@@ -45,6 +45,7 @@ BENCHMARKS = (
         "dispatch", "Dispatch against a bare loop and against the official client", large=("--messages", "50000")
     ),
     Benchmark("webhooks", "Webhook intake against the same handler without a ledger", large=("--seconds", "30")),
+    Benchmark("pages", "The Campaigns page against one scan of the messages", large=("--entries", "250000")),
     Benchmark("parsing", "Reading campaigns", ("20",)),
     Benchmark("import_time", "Import of the command line"),
 )
