@@ -203,6 +203,14 @@ def test_a_request_waits(shop, case):
     assert bool(entries) is expected
 
 
+def test_of_two_restocks_since_the_last_look_the_later_is_told_of(shop):
+    came_and_went = [count(9, 30 * 60), count(0, 20 * 60)]
+
+    entries = back(shop, [*OUT, *came_and_went, count(3, 60)], [request(3 * DAY)])
+
+    assert [entry.key for entry in entries] == ["r1|20260302T110000.000000Z"]
+
+
 def test_who_looked_while_it_was_out_hears_of_it_and_who_looked_before_does_not(shop):
     looks = [look(DAY, customer_id="ben"), look(3 * DAY, customer_id="cem"), look(30, customer_id="dan")]
 

@@ -101,7 +101,7 @@ class BackInStock(Trigger):
         return select(self._back(tables, (since, last)).c.sku).limit(1)
 
     def entries(self, shop: Shop, window: Window) -> Iterator[Entry]:
-        """Yield one entry per restock and customer, for the request if there is one."""
+        """Yield one entry per sku and customer, of the latest restock, for the request if there is one."""
         since, last = before(window.start, self.settled), before(window.end, self.settled)
         for sku, counts, waiting in by_sku(shop.stream(self.found(shop.tables, window))):
             found: dict[str | None, list[Restock]] = {}
@@ -226,7 +226,7 @@ class BackInStock(Trigger):
         if not asked and want.claimed_at is not None and want.claimed_at - wanted_at > CLAIMED_PAST:
             return None
         ends = want.until or wanted_at + self.request_life
-        for restock in found:
+        for restock in reversed(found):  # after a pause the latest: an earlier one may be too old to tell of
             waits = wanted_at < restock.at < ends if asked else self._missed(wanted_at, restock)
             if waits:
                 request = f"{want.request_id or ''}" if asked else ""
