@@ -101,6 +101,17 @@ def test_an_order_closes_a_cart_when_it_stands(shop, case):
     assert bool(abandoned(shop, change("added", 90, cart_id="k1"), orders=orders)) is open_
 
 
+def test_a_guest_order_without_an_address_is_nobodys(shop):
+    people = [{"customer_id": "ann", "email": ""}, {"customer_id": "ben", "email": " "}]
+    shop.fill(product_events=[change("added", 90)], orders=[order(50, customer_id=None, email="")], products=PRODUCTS,
+              customers=people)  # fmt: skip
+
+    entries = list(CartAbandonment().entries(shop, Window(ago(1440), NOW)))
+
+    assert len(entries) == 1
+    assert CartAbandonment().untrue(shop, entries, NOW) == {}
+
+
 def test_what_was_bought_is_not_left_in_the_cart(shop):
     entries = abandoned(shop, change("added", 300), change("added", 90, "jug"), orders=[order(200)])
 

@@ -57,11 +57,11 @@ def live_orders(
 
 
 def _holders(tables: Tables, people: Identities, of: Sequence[str] | None) -> Subquery:
-    """Return who has which e-mail address, under their canonical ids."""
+    """Return who has which e-mail address, under their canonical ids; an empty one is nobody's."""
     customers = tables["customers"]
     joined, owner = people.canonical(customers, customers.c.customer_id, "guest")
     held = select(owner.label("customer_id"), _address(customers.c.email).label("address")).select_from(joined)
-    return held.where(*_theirs(owner, of)).subquery("holders")
+    return held.where(_address(customers.c.email) != "", *_theirs(owner, of)).subquery("holders")
 
 
 def _theirs(owner: ColumnElement[Any], of: Sequence[str] | None) -> list[ColumnElement[bool]]:
