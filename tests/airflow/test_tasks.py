@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import duckdb
 import pytest
+from sqlalchemy import insert, select
 
 from tidings.jobs import plan
 from tidings.jobs.migrate import run as migrate
-from tidings.jobs.opening import open_project
+from tidings.jobs.opening import Opened, open_project
+from tidings.ledger import opt_ins, opt_outs, raw_events, schema
+from tidings.ledger.opt_ins import OptIn
+from tidings.ledger.opt_outs import Decision
+from tidings.ledger.raw_events import Raw
+from tidings.plan.eligibility import address_hash
+from tidings.sandbox.server import ACCOUNT_SID, AUTH_TOKEN, Sandbox
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 PEOPLE = 12
@@ -51,7 +61,8 @@ def _tables(folder: Path, *, loaded: datetime = NOW - timedelta(minutes=1)) -> N
     left, long_ago = NOW - timedelta(hours=3), NOW - timedelta(days=100)
     people = f"(SELECT 'c' || range AS id, range AS n FROM range({PEOPLE}))"
     rows = {
-        "customers": "SELECT id AS customer_id, 'p' || n || '@post.example' AS email, 'Ann' AS first_name, "
+        "customers": "SELECT id AS customer_id, 'p' || n || '@post.example' AS email, "
+        "CASE WHEN n = 0 THEN '+358401234567' END AS phone, 'Ann' AS first_name, "
         f"'FI' AS country, 'Europe/Helsinki' AS zone FROM {people}",
         "consents": "SELECT id AS customer_id, 'email' AS channel, 'marketing' AS purpose, 'granted' AS status, "
         f"TIMESTAMPTZ '{long_ago}' AS occurred_at FROM {people}",
@@ -190,3 +201,83 @@ def test_a_brake_fails_its_task_once_with_what_to_do(shop: Path) -> None:
         tasks.tell_of_brakes(shop)
 
     assert tasks.tell_of_brakes(shop) == {"on": 1, "told": 0}
+
+
+class Hook(BaseHTTPRequestHandler):
+    """Another tool of the shop's, which takes decisions when ``answer`` says so."""
+
+    answer: ClassVar[int] = 503
+    taken: ClassVar[list[bytes]] = []
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.taken += [body] if self.answer == 204 else []
+        self.send_response(self.answer)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def hook() -> Iterator[str]:
+    Hook.answer = 503
+    Hook.taken.clear()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/decisions"
+    server.shutdown()
+    server.server_close()
+
+
+def test_telephones_are_asked_other_tools_told_and_early_events_taken(
+    shop: Path, hook: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.sdk.exceptions import AirflowFailException
+
+    from tidings.airflow import tasks
+
+    for name, login in (("TWILIO", ACCOUNT_SID), ("OPT_OUT_WEBHOOK", "")):
+        words = {"conn_type": "tidings_twilio", "login": login, "password": AUTH_TOKEN}
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name}", json.dumps(words))
+    with Sandbox() as sandbox:
+        settings = shop / "tidings.yaml"
+        told = settings.read_text().replace("http://127.0.0.1:8095", sandbox.url)
+        settings.write_text(told + f'opt_out_webhook: {{url: "{hook}"}}\n')
+        with open_project(shop) as opened:
+            _wait_for_us(opened)
+
+        with pytest.raises(AirflowFailException, match=r"opt_out_webhook: answered 503; 1 decisions wait .*preferen"):
+            tasks.ask_and_tell(shop)
+        # What other tools do not take holds up nothing else.
+        with open_project(shop) as opened, opened.ledger.reading() as conn:
+            assert conn.scalar(select(schema.messages.c.status)) == "sent"
+        Hook.answer = 204
+        counts = tasks.ask_and_tell(shop)
+
+        assert counts == {"asked": 0, "asked_later": counts["asked_later"], "told": 1, "adopted": 0}
+        asked = len(sandbox.store.messages)
+        assert asked + counts["asked_later"] == 1
+        assert json.loads(Hook.taken[0])["decisions"][0]["reason"] == "unsubscribed"
+        assert tasks.ask_and_tell(shop) == {**counts, "told": 0}
+    assert "+35840" not in json.dumps(counts)
+
+
+def _wait_for_us(opened: Opened) -> None:
+    """Leave a wish for texts, a decision nobody was told, and an event that came before its message was known."""
+    number = address_hash("+358401234567", opened.secrets.pepper)
+    with opened.ledger.writing() as conn:
+        opt_ins.ask(conn, OptIn("w", "c0", number, "sms", "marketing", "words", NOW), since=NOW - timedelta(days=7))
+        opt_outs.note(conn, [Decision("email", True, "unsubscribed", NOW, "one_click", customer_id="c1")])
+        conn.execute(insert(schema.entries).values(
+            id="e", space="live", campaign="cart", entry_key="k", customer_id="c1", sku="", anchor_at=NOW,
+            entered_at=NOW, planned_at=NOW, arm="treated", variant="", seen="{}", run_id="r",
+        ))  # fmt: skip
+        conn.execute(insert(schema.messages).values(
+            id="m" * 32, entry_id="e", space="live", campaign="cart", step="reminder", step_no=0, channel="email",
+            customer_id="c1", shard=0, priority=50, held_out=False, status="unknown", send_at=NOW, first_send_at=NOW,
+            expires_at=NOW, sending_at=NOW, attempt=1, deferrals=0, provider_id="abc",
+        ))  # fmt: skip
+        event = {"event": "delivered", "sg_event_id": "ev", "sg_message_id": "abc.x", "timestamp": int(NOW.timestamp())}
+        raw_events.keep(conn, [Raw("ev", "sendgrid", "delivered", json.dumps(event), provider_id="abc")], NOW)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from test_preferences import Page, told
 
-from tidings.jobs import opt_in, tell_opt_outs, texts
+from tidings.jobs import brakes, opt_in, tell_opt_outs, texts
 from tidings.jobs.opening import open_project
 from tidings.ledger import schema
 from tidings.sandbox.api import Accounts
+from tidings.sandbox.faults import Fault
 from tidings.sandbox.server import ACCOUNT_SID, Sandbox
 from tidings.settings import EnvConnections
 from tidings.web.public import public_app
@@ -90,6 +91,58 @@ def test_texts_chosen_on_a_page_open_with_the_telephones_yes(shop: Any, sandbox:
     assert ("double_opt_in", "Fenmark may send me by text message: News, offers and reminders", True) in granted(shop)
     assert shop.rows(schema.opt_ins)[0]["granted"] is True
     assert told(shop)[-1] == ("sms", "marketing", False, "double_opt_in")
+
+
+def daytime(shop: Any) -> datetime:
+    """Return a moment in which the number may be asked."""
+    day: datetime = max(shop.opened.ledger.now(), NOON).replace(hour=10, minute=0) + timedelta(days=1)
+    return day + timedelta(days=max(0, 7 - day.weekday()) if day.weekday() >= 5 else 0)
+
+
+def chosen(shop: Any) -> datetime:
+    """Let texts be chosen on the page; return when their number may be asked."""
+    Page(shop).save("email.marketing")
+    Page(shop).save("email.marketing", "sms.marketing")
+    return daytime(shop)
+
+
+class Meanwhile:
+    """A warehouse that answers as it is; something happens when it has answered."""
+
+    def __init__(self, shop: Any, then: Callable[[], object]) -> None:
+        self._shop, self._then = shop, then
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._shop, name)
+
+    def stream(self, *given: Any, **more: Any) -> Iterator[Any]:
+        yield from self._shop.stream(*given, **more)
+        self._then()
+
+
+def test_the_kill_switch_stops_questions_that_were_about_to_leave(shop: Any, sandbox: Sandbox, again: Any) -> None:
+    day = chosen(shop)
+    vars(again)["shop"] = Meanwhile(again.shop, lambda: brakes.pull(shop.opened, "all", "stop it", by="ann"))
+
+    assert (opt_in.run(again, day).not_now, sandbox.store.messages) == (1, [])
+
+    brakes.release(shop.opened, "all", by="ann")
+    vars(again)["shop"] = again.shop._shop
+    assert (opt_in.run(again, day).sent, len(sandbox.store.messages)) == (1, 1)
+
+
+@pytest.mark.parametrize("code", [21610, 21614])
+def test_a_question_that_twilio_refuses_closes_the_number(shop: Any, sandbox: Sandbox, again: Any, code: int) -> None:
+    day = chosen(shop)
+    before = told(shop)
+    sandbox.faults.add(Fault("code", provider="twilio", code=code, count=1))
+
+    assert opt_in.run(again, day).failed == 1
+
+    assert ("a", "sms", "stop" if code == 21610 else "bad_number") in shop.closed()
+    # The channel was closed before, and the others know.
+    assert told(shop) == before
+    assert opt_in.run(again, day).waiting == 0
 
 
 @pytest.mark.parametrize("shop", ["sqlite"], indirect=True)

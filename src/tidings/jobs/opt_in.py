@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+
+from sqlalchemy import Connection
 
 from tidings.channels.base import Envelope
 from tidings.errors import Halt, Reject, Retry, Unknown
 from tidings.jobs.opening import Opened, known_sender
 from tidings.jobs.say import QUESTION_HOLDS
-from tidings.ledger import brakes, opt_ins, people
+from tidings.jobs.way_back import SAID, cancel, still_open
+from tidings.ledger import brakes, erasing, opt_ins, opt_outs, people
+from tidings.ledger.holding import hold
 from tidings.ledger.opt_ins import OptIn
+from tidings.ledger.opt_outs import Decision
 from tidings.model.people import Channel, Customer
 from tidings.plan.eligibility import Address, address, allow_listed
 from tidings.plan.rules import hours_for
@@ -56,9 +61,14 @@ def run(opened: Opened, now: datetime | None = None) -> Counts:
     if not by_number:
         return Counts()
     provider = opened.settings.providers.sms.name
-    if {"all", f"channel:{Channel.SMS}", f"provider:{provider}"} & set(pulled) or provider == "outbox":
+    if _stopped(opened, pulled) or provider == "outbox":
         return Counts(len(by_number), not_now=len(by_number))
     return asyncio.run(_ask_all(opened, by_number, now))
+
+
+def _stopped(opened: Opened, pulled: Collection[str]) -> bool:
+    provider = opened.settings.providers.sms.name
+    return not {"all", f"channel:{Channel.SMS}", f"provider:{provider}"}.isdisjoint(pulled)
 
 
 async def _ask_all(opened: Opened, by_number: dict[tuple[str, str], list[OptIn]], now: datetime) -> Counts:
@@ -94,31 +104,48 @@ async def _one(
     if not _may_ask(opened, customer, whom, now):
         return "not_now"
     with opened.ledger.writing() as conn:
+        # Behind the same row as their STOP: it is seen here, or it comes after a question that has left.
+        erasing.hold(conn)
+        hold(conn, [f"a:{number}"])
+        if _stopped(opened, brakes.pulled(conn)):
+            return "not_now"
         if people.reasons(conn, [f"a:{number}"], Channel.SMS) - {"unsubscribed"}:
             opt_ins.answer(conn, ids, granted=False, at=now)
             return "gone"
         if not opt_ins.begin(conn, ids, now):
             return "not_now"
-    return await _send(opened, provider, whom.value, ids, sender, now)
+    return await _send(opened, provider, whom, ids, sender, now)
 
 
-async def _send(opened: Opened, provider: object, to: str, ids: Sequence[str], sender: str, now: datetime) -> str:
-    envelope = Envelope(ids[0], Channel.SMS, to, sender, text=question(opened), validity_seconds=_VALIDITY)
+async def _send(opened: Opened, provider: object, to: Address, ids: Sequence[str], sender: str, now: datetime) -> str:
+    envelope = Envelope(ids[0], Channel.SMS, to.value, sender, text=question(opened), validity_seconds=_VALIDITY)
     try:
         theirs = await provider.send(envelope)  # type: ignore[attr-defined]
     except (Retry, Halt) as later:
         with opened.ledger.writing() as conn:
             opt_ins.let_go(conn, ids)
         return "not_now" if isinstance(later, Retry) else "halted"
-    except Reject:
+    except Reject as no:
         with opened.ledger.writing() as conn:
             opt_ins.answer(conn, ids, granted=False, at=now)
+            if no.suppress:
+                _close(conn, to.hash, no.suppress, now)
         return "failed"
     except Unknown:
         return "unknown"
     with opened.ledger.writing() as conn:
         opt_ins.sent(conn, ids, theirs, now)
     return "sent"
+
+
+def _close(conn: Connection, number: str, reason: str, now: datetime) -> None:
+    """Obey what the provider says of a number: it told them to stop, or it is none."""
+    subject = f"a:{number}"
+    news = still_open(conn, [subject], Channel.SMS)
+    people.suppress(conn, [subject], channel=Channel.SMS, reason=reason, at=now, source="provider")
+    if news and reason in SAID:
+        opt_outs.note(conn, [Decision(Channel.SMS, True, reason, now, "provider", address_hash=number)])
+    cancel(conn, {(Channel.SMS, subject)}, now)
 
 
 def question(opened: Opened) -> str:
