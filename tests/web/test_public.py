@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
+from starlette.testclient import TestClient
 
-from tidings.ledger import schema
+from tidings.ledger import erasing, schema
+from tidings.web import public_doors
+from tidings.web.public import public_app
 
 MAIL, TEXT, NEXT = "0a" * 16, "0b" * 16, "0c" * 16
 PHONE = "+358401234567"
@@ -204,6 +209,69 @@ def test_every_answer_carries_the_security_headers(shop: Any) -> None:
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert "default-src 'none'" in headers["Content-Security-Policy"]
         assert headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("shop", ["sqlite"], indirect=True)
+def test_every_failure_carries_the_security_headers_too(shop: Any) -> None:
+    signer, path = shop.opened.signer, f"/u/{shop.opened.signer.unsubscribe(MAIL)}"
+    answers = [shop.client.get(f"/u/wrong{n}") for n in range(31)]
+    answers += [shop.client.post("/webhooks/sendgrid", content=b"[]"), shop.client.options(path)]
+    answers += [shop.client.post(path, content=b"x" * 70_000), shop.client.get(f"/c/{signer.click('ee' * 16, 0)}")]
+    with TestClient(public_app(shop.opened), base_url=shop.base, raise_server_exceptions=False) as client:
+        with shop.opened.ledger.writing() as conn:
+            conn.execute(text("ALTER TABLE messages RENAME TO elsewhere"))
+        answers.append(client.get(path))
+        vars(shop.opened)["signer"] = None
+        answers.append(client.get(path))
+
+    assert {answer.status_code for answer in answers} == {404, 405, 410, 413, 429, 500, 503}
+    for answer in answers:
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+        assert answer.headers["Referrer-Policy"] == "no-referrer"
+        assert (answer.headers["X-Content-Type-Options"], answer.headers["Cache-Control"]) == ("nosniff", "no-store")
+        assert "Traceback" not in answer.text
+    assert shop.closed() == set()
+
+
+@pytest.mark.parametrize(("says", "status"), [("nothing more", 408), ("goodbye", 400)])
+@pytest.mark.parametrize("shop", ["sqlite"], indirect=True)
+def test_a_body_that_never_ends_is_not_waited_for(
+    shop: Any, monkeypatch: pytest.MonkeyPatch, says: str, status: int
+) -> None:
+    monkeypatch.setattr(public_doors, "PATIENCE", 0.05)
+    path = f"/u/{shop.opened.signer.unsubscribe(MAIL)}"
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": [], "client": ("::1", 1)}
+    parts = [{"type": "http.request", "body": b"List-", "more_body": True}]
+    said: list[Any] = []
+
+    async def receive() -> Any:
+        if not parts and says == "nothing more":
+            await asyncio.sleep(60)
+        return parts.pop() if parts else {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        said.append(message)
+
+    asyncio.run(public_app(shop.opened)(scope, receive, send))
+
+    assert said[0]["status"] == status
+    assert shop.closed() == set()
+
+
+def test_links_of_somebody_who_was_forgotten_lead_nowhere(shop: Any) -> None:
+    signer = shop.opened.signer
+    paths = {
+        "GET": f"/c/{signer.click(MAIL, 0)}", "POST": f"/u/{signer.unsubscribe(MAIL)}",
+        "HEAD": f"/p/{signer.preferences(MAIL)}",
+    }  # fmt: skip
+    with shop.opened.ledger.writing() as conn:
+        erasing.erase(conn, ["c0", "c1"], [], shop.opened.secrets.pepper)
+    before = (shop.rows(schema.messages), shop.rows(schema.suppressions), shop.rows(schema.consents))
+
+    assert [shop.client.request(method, path).status_code for method, path in paths.items()] == [410, 410, 410]
+
+    assert (kinds(shop), shop.rows(schema.raw_events)) == ([], [])
+    assert (shop.rows(schema.messages), shop.rows(schema.suppressions), shop.rows(schema.consents)) == before
 
 
 def test_no_page_shows_an_address_or_a_name(shop: Any) -> None:

@@ -12,7 +12,8 @@ from xml.sax.saxutils import escape
 
 import orjson
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from tidings.channels import sendgrid, twilio
@@ -271,11 +272,17 @@ async def _body(request: Request, limit: int) -> bytes:
     if not (length.isascii() and length.isdigit()) or int(length) > limit:
         raise TooLarge
     found = bytearray()
-    async with asyncio.timeout(PATIENCE):
-        async for chunk in request.stream():
-            found += chunk
-            if len(found) > limit:
-                raise TooLarge
+    try:
+        async with asyncio.timeout(PATIENCE):
+            async for chunk in request.stream():
+                found += chunk
+                if len(found) > limit:
+                    raise TooLarge
+    except TimeoutError:
+        raise HTTPException(408) from None
+    except ClientDisconnect:
+        # Nobody is there to read the answer, and it is no failure of ours.
+        raise HTTPException(400) from None
     return bytes(found)
 
 
