@@ -140,13 +140,13 @@ def _settings(home: Path, project: Path, airflow: str, ledger: str, redis: int) 
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory, new_postgres: Callable[[], str]) -> Iterator[Stack]:
+def stack(tmp_path_factory: pytest.TempPathFactory, kept_postgres: Callable[[], str]) -> Iterator[Stack]:
     if shutil.which("redis-server") is None:
         pytest.skip("needs redis-server")
     folder = tmp_path_factory.mktemp("topology")
     sandbox, redis = free_port(0), free_port(0)
     project = _project(folder / "project", sandbox)
-    airflow, ledger = new_postgres(), new_postgres()
+    airflow, ledger = kept_postgres(), kept_postgres()
     migrate(ledger)
     env = _settings(folder / "home", project, airflow, ledger, redis)
     server = f"http://127.0.0.1:{env['AIRFLOW__API__PORT']}"

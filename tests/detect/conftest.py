@@ -77,8 +77,8 @@ def duckdb_shop() -> RealShop:
 
 
 @pytest.fixture(scope="session")
-def postgres_shop(new_postgres: Callable[[], str]) -> Iterator[RealShop]:
-    engine = create_engine(new_postgres(), connect_args={"options": "-c timezone=UTC -c synchronous_commit=off"})
+def postgres_shop(kept_postgres: Callable[[], str]) -> Iterator[RealShop]:
+    engine = create_engine(kept_postgres(), connect_args={"options": "-c timezone=UTC -c synchronous_commit=off"})
     contract.contract.create_all(engine)
     yield RealShop(engine)
     engine.dispose()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from small_shop import CART, DAY, HOUR, MINUTE, NOON, Day, SmallShop, lay_out
-from sqlalchemy import create_engine, delete, insert, make_url, select, text, update
+from sqlalchemy import delete, insert, select, update
 
 from tidings.cli import run as command
 from tidings.errors import DefinitionError
@@ -29,7 +29,6 @@ SERIES = CART.format(id="cart").replace(
     "holdout: 0%",
     "  - {name: text, after: 1h, channel: sms, template: cart/text, expires_after: 24h}\nholdout: 0%\nmin_gap: 0h",
 )
-_copies = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +41,7 @@ def day_of_five(
     def prepared(kind: str) -> tuple[SmallShop, str]:
         if kind not in made:
             folder = tmp_path_factory.mktemp(kind)
-            url = f"sqlite:///{folder}/ledger.db" if kind == "sqlite" else request.getfixturevalue("new_postgres")()
+            url = f"sqlite:///{folder}/ledger.db" if kind == "sqlite" else request.getfixturevalue("kept_postgres")()
             at = running.enter_context(Sandbox(folder / "sandbox")).url
             shop = lay_out(folder / "shop", ledger_url=url, sandbox_url=at, campaigns={"cart": SERIES})
             made[kind] = (_sealed_day(shop), url)
@@ -79,25 +78,15 @@ def sent(
     """The sealed day of five, in a copy of this test's own."""
     shop, url = day_of_five(request.param)
     shutil.copytree(shop.folder, tmp_path / "shop")
-    copy = _copied(url, tmp_path)
+    if request.param == "sqlite":
+        shutil.copy(url.removeprefix("sqlite:///"), tmp_path / "ledger.db")
+        copy = f"sqlite:///{tmp_path}/ledger.db"
+    else:
+        copy = request.getfixturevalue("new_postgres")(like=url)
     extra = json.dumps({"conn_type": "generic", "extra": {"sqlalchemy_url": copy}})
     loads = itertools.count(2)
     mine = SmallShop(tmp_path / "shop", {**shop.environ, "AIRFLOW_CONN_LEDGER": extra}, _loads=loads)
     return open_day(mine)
-
-
-def _copied(url: str, folder: Path) -> str:
-    """Return the address of a copy of a ledger."""
-    if url.startswith("sqlite"):
-        shutil.copy(url.removeprefix("sqlite:///"), folder / "ledger.db")
-        return f"sqlite:///{folder}/ledger.db"
-    base = make_url(url)
-    name = f"{base.database}_{next(_copies)}"
-    engine = create_engine(base.set(database="postgres"), isolation_level="AUTOCOMMIT")
-    with engine.connect() as conn:
-        conn.execute(text(f"CREATE DATABASE {name} TEMPLATE {base.database}"))
-    engine.dispose()
-    return base.set(database=name).render_as_string(hide_password=False)
 
 
 def ids(day: Day, who: str = "ann") -> tuple[str, str]:

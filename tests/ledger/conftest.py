@@ -20,8 +20,8 @@ from tidings.ledger.store import Ledger, migrate
 
 
 @pytest.fixture(scope="session")
-def _postgres_ledger(new_postgres: Callable[[], str]) -> Iterator[tuple[str, Ledger]]:
-    url = new_postgres()
+def _postgres_ledger(kept_postgres: Callable[[], str]) -> Iterator[tuple[str, Ledger]]:
+    url = kept_postgres()
     migrate(url)
     ledger = Ledger.open(url)
     yield url, ledger

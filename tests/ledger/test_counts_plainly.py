@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -70,8 +70,7 @@ def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         folder: Path = tmp_path_factory.mktemp("ledger")
         url = f"sqlite:///{folder}/ledger.db"
     else:
-        new_postgres: Callable[[], str] = request.getfixturevalue("new_postgres")
-        url = new_postgres()
+        url = request.getfixturevalue("kept_postgres")()
     migrate(url)
     ledger = Ledger.open(url)
     yield ledger

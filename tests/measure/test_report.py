@@ -60,8 +60,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 @pytest.fixture(scope="module")
-def on_postgres(new_postgres: Callable[[], str]) -> Iterator[Ledger]:
-    url = new_postgres()
+def on_postgres(kept_postgres: Callable[[], str]) -> Iterator[Ledger]:
+    url = kept_postgres()
     migrate(url)
     ledger = Ledger.open(url)
     yield ledger

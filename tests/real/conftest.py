@@ -48,13 +48,13 @@ def quoted(name: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def loaded(shared: Path, new_postgres: Callable[[], str]) -> Callable[[str], str]:
+def loaded(shared: Path, kept_postgres: Callable[[], str]) -> Callable[[str], str]:
     """Call it with a mapping's name for the URL of a PostgreSQL database that holds its rows."""
     urls: dict[str, str] = {}
 
     def load(name: str) -> str:
         if name not in urls:
-            urls[name] = new_postgres()
+            urls[name] = kept_postgres()
             copied(Mapping.model_validate(content(name)), shared / "data", urls[name])
         return urls[name]
 
@@ -105,7 +105,7 @@ def online_retail(_real: Callable[[str, str], Warehouse], kind: str) -> Warehous
 def lived(
     shared: Path,
     loaded: Callable[[str], str],
-    new_postgres: Callable[[], str],
+    kept_postgres: Callable[[], str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Callable[[str, str], Lived]]:
     """Call it for a real shop whose whole job was done once, by name and kind of its databases."""
@@ -114,7 +114,7 @@ def lived(
 
         def do(name: str, kind: str) -> Lived:
             if (name, kind) not in done:
-                urls = (loaded(name), new_postgres()) if kind == "postgresql" else None
+                urls = (loaded(name), kept_postgres()) if kind == "postgresql" else None
                 folder = tmp_path_factory.mktemp(f"{name}-{kind}")
                 done[name, kind] = stack.enter_context(live(name, folder, shared / "data", urls))
             return done[name, kind]
