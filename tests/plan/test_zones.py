@@ -7,7 +7,6 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from phonenumbers.geodata import GEOCODE_DATA
 
 from tidings.model.people import Customer
 from tidings.plan.places import AREA_STATES, STATE_NAMES, STATE_ZONES
@@ -98,6 +97,8 @@ def test_every_zone_and_name_in_the_tables_exists():
 
 
 def test_the_area_codes_are_those_of_libphonenumber():
+    from phonenumbers.geodata import GEOCODE_DATA  # the whole world's: seconds to import, hundreds of megabytes
+
     theirs = {prefix[1:] for prefix in GEOCODE_DATA if prefix[0] == "1" and len(prefix) == 4}
     named = {"Florida": "US-FL", "Texas": "US-TX", "Ohio": "US-OH", "Quebec": "CA-QC", "New York": "US-NY"}
 
