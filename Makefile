@@ -6,6 +6,8 @@ BIN := .venv/bin
 # Python files are compiled once at install: Airflow's first start is much faster for it.
 export UV_SYSTEM_CERTS := true
 export UV_COMPILE_BYTECODE := 1
+# A worker takes the next file in the order of tests/conftest.py: the longest first.
+BY_FILE := --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test test-slow soak lint types imports bench bench-quick check constraints clean
 
@@ -22,10 +24,10 @@ demo: $(BIN)/.installed
 	@$(BIN)/tidings demo $(if $(ONCE),--once)
 
 test: $(BIN)/.installed
-	@$(BIN)/pytest -m "not slow and not soak" -n 2 --dist loadfile
+	@$(BIN)/pytest -m "not slow and not soak" -n 3 $(BY_FILE)
 
 test-slow: $(BIN)/.installed
-	@$(BIN)/pytest -m "slow and not soak" -p no:cacheprovider -n 2 --dist loadfile --durations 15
+	@$(BIN)/pytest -m "slow and not soak" -p no:cacheprovider -n 2 $(BY_FILE) --durations 15
 
 soak: $(BIN)/.installed
 	@$(BIN)/pytest -m soak -s
