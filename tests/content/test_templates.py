@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html import unescape
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from tidings.content import sms
 from tidings.content.compiling import in_ascii
+from tidings.content.context import ProductFacts
 from tidings.content.samples import HOSTILE
 from tidings.content.source import Piece, Place
 from tidings.content.templates import Library
@@ -73,6 +75,16 @@ def test_the_cart_message_says_what_is_in_the_cart(defaults: Library, context: C
     assert [link.partition("?")[0] for link in made.links] == [
         "https://fenmark.example/p/1", "https://fenmark.example/p/2", "https://fenmark.example/cart"
     ]  # fmt: skip
+
+
+def test_what_is_sold_out_by_now_is_neither_shown_nor_counted(context: Context) -> None:
+    pitcher = ProductFacts("pitcher", "Pitcher", "https://fenmark.example/p/1", price=4_800, currency="EUR", stock=4)
+    lamp = replace(pitcher, sku="lamp", price=9_900, stock=None)
+
+    seen = context(replace(pitcher, stock=0), lamp)
+
+    assert [item.sku for item in seen["items"]] == ["lamp"]
+    assert (seen["item_count"], seen["total"]) == (1, context(lamp)["total"])
 
 
 def test_more_than_three_products_are_counted_not_shown(defaults: Library, context: Context) -> None:

@@ -331,6 +331,24 @@ def test_a_campaign_that_is_stopped_stands_in_nobodys_way(
     assert [row.campaign for row in day.messages(status="sent")] == ["later"]
 
 
+def test_of_two_products_the_one_sold_out_since_is_not_shown(planned: Day, sandbox: Sandbox) -> None:
+    shop = planned.shop
+    shop.product("jug")
+    shop.customer("vera")
+    shop.cart("vera", "jug", at=NOON - 3 * HOUR)
+    shop.cart("vera", "lamp", at=NOON - 90 * MINUTE)
+    shop.load()
+    planned.plan(NOON)
+    shop.add("stock", sku="lamp", quantity=0, observed_at=NOON)
+    shop.load()
+
+    planned.dispatch(NOON + MINUTE)
+
+    (letter,) = sandbox.store.messages
+    html = sandbox.store.words(letter)["html"]
+    assert (letter.to, "The jug" in html, "The lamp" in html) == ("vera@post.example", True, False)
+
+
 def test_two_ids_of_one_person_get_one_message(planned: Day, sandbox: Sandbox) -> None:
     for former in ("ann", "bo"):
         planned.shop.add("identities", alias=former, customer_id="one", kind="former", valid_from=NOON - MINUTE)

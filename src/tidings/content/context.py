@@ -107,14 +107,18 @@ def build(
     now: datetime,
     occasion: Occasion,
 ) -> dict[str, Any]:
-    """Return the variables of one message (docs/templates.md lists them). Items of unknown products are left out."""
+    """Return the variables of one message (docs/templates.md lists them).
+
+    Items of unknown products, and of those that are sold out by now, are left out.
+    """
     shown = offer if isinstance(offer, Offer) else Offer(offer)
     country = customer.country if customer.country and len(customer.country) == 2 else brand.country or None
     locale = formats.notation(customer.locale, country, brand.language)
     clock = formats.zone(customer.zone, brand.zone)
     anchor, today = entry.anchor_at.astimezone(clock), now.astimezone(clock)
-    items = [_item(item, shown.products[item.sku], brand, locale) for item in entry.items if item.sku in shown.products]
-    total, free = _total(entry.items, shown.products, brand)
+    there = [item for item in entry.items if (product := shown.products.get(item.sku)) and product.stock != 0]
+    items = [_item(item, shown.products[item.sku], brand, locale) for item in there]
+    total, free = _total(there, shown.products, brand)
     return {
         "customer": CustomerView(
             _name(customer.first_name), _name(customer.last_name), customer.country, locale, _clean(customer.attributes)
