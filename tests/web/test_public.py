@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,11 +12,14 @@ from sqlalchemy import text
 from starlette.testclient import TestClient
 
 from tidings.ledger import erasing, schema
+from tidings.sandbox.signing import Signer as SandboxSigner
+from tidings.settings import secrets
 from tidings.web import public_doors
 from tidings.web.public import public_app
 
 MAIL, TEXT, NEXT = "0a" * 16, "0b" * 16, "0c" * 16
 PHONE = "+358401234567"
+_CHANGING = ("sendgrid_webhook_key", "twilio_auth_token", "sandbox_key")
 
 
 def kinds(shop: Any) -> list[tuple[str, str, bool]]:
@@ -45,6 +49,33 @@ def test_a_forged_webhook_changes_nothing(shop: Any, how: str) -> None:
     assert shop.client.post(f"/webhooks/twilio/status?d={TEXT}", data={"MessageStatus": "failed"}).status_code == 401
     assert kinds(shop) == []
     assert shop.closed() == set()
+
+
+def test_while_a_webhook_key_changes_both_the_old_and_the_new_are_believed(shop: Any, monkeypatch: Any) -> None:
+    """F26: the new key is added first, then SendGrid and Twilio change theirs, then the old one is taken out."""
+    made = secrets._new()
+    fresh = replace(shop.opened.secrets, **{name: made[name] for name in _CHANGING})
+    known = shop.opened.secrets
+    both = replace(
+        known,
+        sendgrid_webhook_key=f"{known.sendgrid_webhook_key}, {fresh.sendgrid_webhook_key}",
+        twilio_auth_token=f"{known.twilio_auth_token},{fresh.twilio_auth_token}",
+    )
+
+    def answers(number: int) -> list[int]:
+        event = {"event": "delivered", "sg_event_id": f"e{number}"}
+        text = {"From": PHONE, "To": "+15550001111", "Body": "hello", "MessageSid": f"SM{number:032x}"}
+        return [one.status_code for one in (shop.events(event), shop.twilio("/webhooks/twilio/inbound", **text))]
+
+    old, new = shop.signs, SandboxSigner(fresh.twilio_auth_token or "", fresh.sandbox_key)
+    said = {}
+    for keys in (known, both, fresh):
+        monkeypatch.setattr(shop.opened, "secrets", keys)
+        for signs in (old, new):
+            shop.signs = signs
+            said[len(said)] = answers(len(said))
+
+    assert said == {0: [204, 200], 1: [401, 401], 2: [204, 200], 3: [204, 200], 4: [401, 401], 5: [204, 200]}
 
 
 def test_an_event_about_nobody_of_ours_is_set_aside(shop: Any) -> None:

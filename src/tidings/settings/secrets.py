@@ -25,7 +25,8 @@ class Secrets:
 
     ``pepper`` keys the hash of addresses and never changes. ``link_keys`` sign click and unsubscribe links:
     the first signs, the others still verify (keep an old key two years). ``sendgrid_webhook_key`` is the
-    public key of the event webhook (base64 DER), ``twilio_auth_token`` verifies Twilio's callbacks.
+    public key of the event webhook (base64 DER), ``twilio_auth_token`` verifies Twilio's callbacks; each may be
+    several with commas between, while the provider changes from one to the next.
     ``sandbox_key`` is the private key (PEM) with which the sandbox signs as SendGrid would; never in production.
     """
 
@@ -34,6 +35,16 @@ class Secrets:
     sendgrid_webhook_key: str | None = field(default=None, repr=False)
     twilio_auth_token: str | None = field(default=None, repr=False)
     sandbox_key: str | None = field(default=None, repr=False)
+
+    @property
+    def webhook_keys(self) -> tuple[str, ...]:
+        """Every public key that an event webhook of SendGrid may be signed for."""
+        return _several(self.sendgrid_webhook_key)
+
+    @property
+    def webhook_tokens(self) -> tuple[str, ...]:
+        """Every token that a request of Twilio's may be signed with."""
+        return _several(self.twilio_auth_token)
 
     @property
     def signing_key(self) -> str:
@@ -89,6 +100,10 @@ def _given(settings: Settings, connections: Connections, environ: Mapping[str, s
         if text:
             found[name] = text
     return found
+
+
+def _several(text: str | None) -> tuple[str, ...]:
+    return tuple(part for one in (text or "").split(",") if (part := one.strip()))
 
 
 def _key(name: str, text: str) -> bytes:

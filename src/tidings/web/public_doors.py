@@ -76,8 +76,8 @@ class Doors:
         given = request.headers
         signature = given.get("X-Twilio-Email-Event-Webhook-Signature")
         timestamp = given.get("X-Twilio-Email-Event-Webhook-Timestamp")
-        key = self._opened.secrets.sendgrid_webhook_key
-        if key is None or not sendgrid.verified(key, signature, timestamp, body, datetime.now(UTC)):
+        at, keys = datetime.now(UTC), self._opened.secrets.webhook_keys
+        if not any(sendgrid.verified(key, signature, timestamp, body, at) for key in keys):
             return self._forged(request, "sendgrid")
         try:
             now = await self._now()
@@ -212,7 +212,6 @@ class Doors:
     async def _twilio(self, request: Request) -> Mapping[str, str] | None:
         """Return a verified form, or None. The signed address is the configured one: a proxy may have changed Host."""
         body = await _body(request, LARGEST_FORM)
-        token = self._opened.secrets.twilio_auth_token
         # As it was asked for, byte by byte: a decoded address is another one.
         path = request.scope.get("raw_path", request.url.path.encode()).split(b"?")[0].decode("latin-1")
         query = request.scope.get("query_string", b"").decode("latin-1")
@@ -224,7 +223,8 @@ class Doors:
             params, form = _listed(_fields(body))
         settings = request.headers.get("X-Twilio-Webhooks-Signature-Settings")
         signature = request.headers.get("X-Twilio-Signature")
-        if token is None or not twilio.verified(token, signature, url, params, settings):
+        tokens = self._opened.secrets.webhook_tokens
+        if not any(twilio.verified(token, signature, url, params, settings) for token in tokens):
             return None
         return form
 
