@@ -149,6 +149,12 @@ class SmallShop:
         self.add("prices", sku=sku, currency="EUR", amount=price, valid_from=NOON - 200 * DAY)
         self.add("stock", sku=sku, quantity=10, observed_at=NOON - 100 * DAY)
 
+    def retire(self, sku: str) -> None:
+        """Take a product off the shop: its loader writes the whole catalogue anew."""
+        for file in (self.folder / "data").glob("products-*.parquet"):
+            file.unlink()
+        self._waiting["products"] = [{**row, "active": row["sku"] != sku} for row in self.told["products"]]
+
     def cart(self, who: str, sku: str = "lamp", at: datetime = NOON - 2 * HOUR) -> None:
         """Let a customer put something into a cart and leave."""
         self.add(

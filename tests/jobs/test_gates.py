@@ -331,7 +331,25 @@ def test_a_campaign_that_is_stopped_stands_in_nobodys_way(
     assert [row.campaign for row in day.messages(status="sent")] == ["later"]
 
 
-def test_of_two_products_the_one_sold_out_since_is_not_shown(planned: Day, sandbox: Sandbox) -> None:
+@pytest.mark.parametrize(("kind", "gone"), [("marketing", []), ("transactional", ["later"])])
+def test_a_transactional_message_to_come_stands_in_nobodys_way(
+    new_shop: NewShop, open_day: OpenDay, kind: str, gone: list[str]
+) -> None:
+    soon = CART.format(id="cart").replace("channel: email,", f"channel: email, message_class: {kind}, after: 65m,")
+    shop = new_shop(campaigns={"cart": soon + "priority: 10\n", "later": CART.format(id="later")})
+    left_carts(shop, "ann")
+    shop.load()
+    day = open_day(shop)
+    day.plan(NOON)
+    day.plan(NOON, "later")
+
+    day.dispatch(NOON)
+
+    assert [row.campaign for row in day.messages(status="sent")] == gone
+
+
+@pytest.mark.parametrize("how", ["sold out", "taken off the shop"])
+def test_of_two_products_the_one_that_is_gone_since_is_not_shown(planned: Day, sandbox: Sandbox, how: str) -> None:
     shop = planned.shop
     shop.product("jug")
     shop.customer("vera")
@@ -339,7 +357,10 @@ def test_of_two_products_the_one_sold_out_since_is_not_shown(planned: Day, sandb
     shop.cart("vera", "lamp", at=NOON - 90 * MINUTE)
     shop.load()
     planned.plan(NOON)
-    shop.add("stock", sku="lamp", quantity=0, observed_at=NOON)
+    if how == "sold out":
+        shop.add("stock", sku="lamp", quantity=0, observed_at=NOON)
+    else:
+        shop.retire("lamp")
     shop.load()
 
     planned.dispatch(NOON + MINUTE)

@@ -66,7 +66,9 @@ def draft(
     wanted = {item.sku for item in due.entry.items}
     if due.entry.sku:
         wanted.add(due.entry.sku)
-    products = {sku: _shown(facts, product) for sku in wanted if (product := facts.product(due, sku)) is not None}
+    # What the shop has taken off since is not shown, nor what it does not know.
+    there = ((sku, facts.product(due, sku)) for sku in wanted)
+    products = {sku: _shown(facts, product) for sku, product in there if product is not None and product.active}
     tracking = tracked(opened, customer, facts.consents.get(due.customer_id, ()), channel, facts.now)
     links = Links(
         opened.signer,
@@ -87,7 +89,7 @@ def draft(
     )
     needs_item = bool(due.entry.items) and campaign.detect.type_name != "win_back"
     if needs_item and not context["items"]:
-        raise TemplateError("none of its products is in the catalogue")
+        raise TemplateError("none of its products is in the catalogue, or all are sold out")
     rendered = template.render(context)
     segments = segments_of(rendered, channel)
     return Draft(rendered, tracking, context["unsubscribe_url"], segments, template, offer)

@@ -273,10 +273,11 @@ def _arbitrated(
         soon = upcoming(conn, space=space, customers=person.keys(), now=facts.now, until=facts.now + window)
     rivals = [
         Candidate(
-            one.id, person[one.customer_id], f"?{one.id}", Channel(one.channel), one.priority, one.send_at, one.send_at
+            one.id, person[one.customer_id], f"?{one.id}", Channel(one.channel), one.priority, one.send_at, one.send_at,
+            exempt=_transactional(campaigns.get(one.campaign), one.step),
         )
         for one in soon
-    ]
+    ]  # fmt: skip
     verdicts = winners((_candidate(due, campaigns, facts) for due in passed), rivals, facts.now, window)
     going = []
     for due in passed:
@@ -293,12 +294,16 @@ def _arbitrated(
 def _candidate(due: Due, campaigns: Mapping[str, Campaign], facts: Facts) -> Candidate:
     address = facts.addresses[due.customer_id, due.channel]
     assert isinstance(address, Address)
-    step = campaigns[due.campaign].step(due.step)
-    exempt = step is not None and step.message_class == "transactional"
+    exempt = _transactional(campaigns[due.campaign], due.step)
     return Candidate(
         due.id, facts.customers[due.customer_id].id, address.hash, Channel(due.channel), due.priority, due.send_at,
         due.expires_at, due.held_out, exempt,
     )  # fmt: skip
+
+
+def _transactional(campaign: Campaign | None, step_name: str) -> bool:
+    step = campaign.step(step_name) if campaign else None
+    return step is not None and step.message_class == "transactional"
 
 
 def refused(some: Sequence[Ready], begun: Begun, now: datetime) -> tuple[list[Deferral], list[Ending]]:

@@ -89,6 +89,7 @@ class Soon:
     priority: int
     send_at: datetime
     campaign: str
+    step: str
     held_out: bool
 
 
@@ -266,7 +267,7 @@ def upcoming(conn: Connection, *, space: str, customers: Collection[str], now: d
         return []
     people = bulk.ids(conn, customers)
     rows = conn.execute(
-        select(m.id, m.customer_id, m.channel, m.priority, m.send_at, m.campaign, m.held_out)
+        select(m.id, m.customer_id, m.channel, m.priority, m.send_at, m.campaign, m.step, m.held_out)
         .join(people, people.c.id == m.customer_id)
         .where(PLANNED, func.coalesce(m.space, "") == space, m.send_at > now, m.send_at <= until)
         .where(or_(m.defer_reason.is_(None), m.defer_reason.not_in(UNSURE)))
