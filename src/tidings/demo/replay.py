@@ -22,9 +22,9 @@ from tidings.jobs import dispatch, plan
 from tidings.jobs.opening import Opened
 
 HOUR = timedelta(hours=1)
-# Every second hour. To look with all five campaigns, to ask whether it is still true and to send costs about as much
+# Every third hour. To look with all five campaigns, to ask whether it is still true and to send costs about as much
 # in every look, whatever little it finds: 672 hourly ones would not leave the demo within its four minutes.
-PACE = timedelta(hours=2)
+PACE = timedelta(hours=3)
 _LONG = timedelta(minutes=10)
 
 
