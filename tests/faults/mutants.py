@@ -20,7 +20,7 @@ m = messages.c
 def without_token() -> None:
     """Send whatever was claimed once, whoever holds it by now."""
 
-    def ours(conn: Connection, token: str, ids: Iterable[str], ahead: timedelta) -> dict[str, str | None]:
+    def ours(conn: Connection, ids: Iterable[str], held: sending.Held) -> dict[str, str | None]:
         return {row.id: row.address_hash for row in conn.execute(select(m.id, m.address_hash).where(m.id.in_(ids)))}
 
     sending._ours = ours
@@ -29,9 +29,9 @@ def without_token() -> None:
 def without_lease() -> None:
     """Send what is still ours, although nobody can tell for how long."""
 
-    def ours(conn: Connection, token: str, ids: Iterable[str], ahead: timedelta) -> dict[str, str | None]:
-        held = select(m.id, m.address_hash).where(m.id.in_(ids), m.status == Status.CLAIMED, m.token == token)
-        return {row.id: row.address_hash for row in conn.execute(held)}
+    def ours(conn: Connection, ids: Iterable[str], held: sending.Held) -> dict[str, str | None]:
+        claimed = select(m.id, m.address_hash).where(m.id.in_(ids), m.status == Status.CLAIMED, m.token == held.token)
+        return {row.id: row.address_hash for row in conn.execute(claimed)}
 
     sending._ours = ours
 

@@ -32,6 +32,7 @@ from tidings.channels.base import Envelope, Provider
 from tidings.detect.walk import trigger_types
 from tidings.jobs import dispatch, plan
 from tidings.jobs.opening import Opened, open_project
+from tidings.jobs.writing import Writer
 from tidings.ledger import dispatching, planning, room
 from tidings.settings import EnvConnections
 
@@ -88,7 +89,7 @@ class Watched:
 def wrap(watch: Watch) -> None:
     """Put the windows around what this process does."""
     gates, write, begin, record, provider = (
-        dispatch.pass_gates, dispatch.Lane._write, dispatch.Lane._begin, dispatch.Lane._record, Opened.provider
+        dispatch.pass_gates, Writer.write, dispatch.Lane._begin, dispatch.Lane._record, Opened.provider
     )  # fmt: skip
     outcomes, count, entries = dispatching.record_outcomes, room.Room.__init__, planning.record
 
@@ -104,8 +105,8 @@ def wrap(watch: Watch) -> None:
         watch.arrive("claimed")
         return gates(*given)
 
-    def written(lane: Any, *given: Any) -> Any:
-        found = write(lane, *given)
+    async def written(writer: Any, *given: Any) -> Any:
+        found = await write(writer, *given)
         watch.arrive("rendered")
         return found
 
@@ -125,7 +126,7 @@ def wrap(watch: Watch) -> None:
         watch.arrive("recorded")
 
     dispatch.pass_gates = passing
-    dispatch.Lane._write = written  # type: ignore[method-assign]
+    Writer.write = written  # type: ignore[method-assign]
     dispatch.Lane._begin = begun  # type: ignore[method-assign]
     dispatch.Lane._record = recorded  # type: ignore[method-assign]
     planning.record = planning_on

@@ -50,6 +50,13 @@ def tracked(opened: Opened, customer: Customer, consents: Sequence[Consent], cha
     return may_contact(consents, channel, (Purpose.CLICK_TRACKING,), now)
 
 
+def template_of(opened: Opened, due: Due, campaign: Campaign) -> Template:
+    """Return the template of a message, compiled once. Raises TemplateError."""
+    step = campaign.step(due.step)
+    name = due.template or (step.template_for(due.variant) if step else "")
+    return opened.library.template(name, Channel(due.channel))
+
+
 def draft(
     opened: Opened,
     due: Due,
@@ -60,9 +67,7 @@ def draft(
 ) -> Draft:
     """Write one message. Raises TemplateError with the file and the line, never with the customer's data."""
     channel = Channel(due.channel)
-    step = campaign.step(due.step)
-    name = due.template or (step.template_for(due.variant) if step else "")
-    template = opened.library.template(name, channel)
+    template = template_of(opened, due, campaign)
     wanted = {item.sku for item in due.entry.items}
     if due.entry.sku:
         wanted.add(due.entry.sku)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -11,8 +12,12 @@ from tidings.ledger.receipts import canonical
 from tidings.model.entry import Entry
 from tidings.model.people import Customer
 
+if TYPE_CHECKING:
+    from hashlib import _Hash
+
 _DIGITS, _FIELD_DIGITS, _WORDS_DIGITS = 24, 6, 32
 _MOST_KNOWN = 20_000
+_PIECE = 2047  # bytes
 # What differs for nearly everybody is digested for each message anew, so that it leads from none to the next.
 _OWN = frozenset({"first_name", "last_name"})
 _FIELDS = ("country", "first_name", "last_name", "locale", "zone")
@@ -73,12 +78,16 @@ def sent_to(message_id: str, address_hash: str) -> str:
 def words(rendered: Rendered) -> str:
     """Return the digest of a message's words, byte by byte."""
     # Part by part: one wide character in the text would make the whole page wide, and three times as dear.
-    digest = hashlib.sha256(_bytes(rendered.subject or ""))
-    for part in (rendered.html or "", rendered.text):
-        digest.update(b"\0")
-        digest.update(_bytes(part))
+    digest = hashlib.sha256()
+    for name, part in (("", rendered.subject or ""), ("\0", rendered.html or ""), ("\0", rendered.text)):
+        digest.update(name.encode())
+        _take_in(digest, part)
     return digest.hexdigest()[:_WORDS_DIGITS]
 
 
-def _bytes(part: str) -> bytes:
-    return part.encode("utf-8", "surrogatepass")
+def _take_in(digest: _Hash, part: str) -> None:
+    # In pieces: from 2 KiB on Python lets other threads go on meanwhile, and to have the interpreter back costs more
+    # than a page's digest.
+    whole = memoryview(part.encode("utf-8", "surrogatepass"))
+    for at in range(0, len(whole), _PIECE):
+        digest.update(whole[at : at + _PIECE])

@@ -26,7 +26,7 @@ from tidings.jobs.opening import Opened
 from tidings.jobs.process import runner, sharing, stopping
 from tidings.jobs.sending import Exchange, Halts, Ready
 from tidings.jobs.versions import Versions
-from tidings.jobs.writing import Prepared, Writer
+from tidings.jobs.writing import Prepared, Writer, Written
 from tidings.ledger import dispatching, planning, receipts
 from tidings.ledger.dispatching import Begun, Claim, Due, Outcome
 from tidings.model.message import Space, Status
@@ -207,7 +207,7 @@ class Lane:
         try:
             batch = pass_gates(self.opened, found, self.campaigns, self.space, now, self.halts, self.shelf)
             writer = Writer(self.opened, batch.facts, self.campaigns, self.space, self.versions)
-            passed = writer.in_turn(batch.passed)
+            passed = writer.prepare(batch.passed)
         except BaseException:
             self._let_go(found.token, [one.id for one in found.due])
             raise
@@ -248,7 +248,10 @@ class Lane:
 
     async def _carry(self, batch: Prepared) -> None:
         async def write(some: Sequence[Due]) -> Sequence[Ready]:
-            return await asyncio.to_thread(self._write, batch, some)
+            written = await batch.writer.write(some)
+            if written.versions or written.ended:
+                await asyncio.to_thread(self._keep, batch.token, written)
+            return written.ready
 
         async def begin(some: Sequence[Ready]) -> Begun:
             return await asyncio.to_thread(self._begin, batch, some)
@@ -259,7 +262,8 @@ class Lane:
         window = window_for(self.opened, batch.passed)
         limit = self.settings.lease.total_seconds() / 2
         grace = (self.settings.timeout + self.settings.margin).total_seconds()
-        exchange = Exchange(self.providers, write, begin, record, self.halts, window, limit, grace)
+        abreast = self.opened.ledger.dialect != "sqlite"
+        exchange = Exchange(self.providers, write, begin, record, self.halts, window, limit, grace, abreast)
         try:
             self._connect(batch)
             left = await exchange.carry(batch.passed, batch.token, self._moment, self.stop.is_set)
@@ -275,15 +279,12 @@ class Lane:
             if channel not in self.providers:
                 self.providers[channel] = self.opened.provider(channel, outbox=self.space is Space.DRY_RUN)
 
-    def _write(self, batch: Prepared, some: Sequence[Due]) -> Sequence[Ready]:
-        """Render what is about to be begun; what it is made of is kept first, what cannot be written ends here."""
-        written = batch.writer.write(some)
-        if written.versions or written.ended:
-            now = self.clock()
-            with self.opened.ledger.writing() as conn:
-                receipts.keep(conn, written.versions, now)
-                self._settle(conn, batch.token, (), written.ended, now)
-        return written.ready
+    def _keep(self, token: str, written: Written) -> None:
+        """Keep what messages are made of before they leave, and end those that cannot be written."""
+        now = self.clock()
+        with self.opened.ledger.writing() as conn:
+            receipts.keep(conn, written.versions, now)
+            self._settle(conn, token, (), written.ended, now)
 
     def _begin(self, batch: Prepared, some: Sequence[Ready]) -> Begun:
         """Commit ``sending`` for what may still leave at this very moment; the rest waits or ends."""

@@ -27,6 +27,11 @@ class Releases:
         self._opened, self._campaigns, self._now = opened, campaigns, now
         self._rates: dict[str, Fraction] = {}
 
+    def learn(self, campaign: Campaign) -> None:
+        """Ask what share of those who were told buy, if that decides how many are told now."""
+        if campaign.detect.holds is not None:
+            self._rate(campaign.id)
+
     def in_turn(self, due: Sequence[Due]) -> list[Due]:
         """Return messages in the order in which their people began to wait; others keep their places in front."""
         return sorted(due, key=self._since)

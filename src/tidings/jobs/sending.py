@@ -112,6 +112,7 @@ class Exchange:
 
     ``limit`` bounds one message in seconds (a provider's own time-outs end first; this is for one that has none), and
     is looked at eight times as often; ``grace`` is how long after the commit its sending may still start.
+    ``abreast``: write the next messages while these are committed, which pays where a server does that work.
     """
 
     providers: Mapping[Channel, Provider]
@@ -122,29 +123,40 @@ class Exchange:
     window: int
     limit: float
     grace: float
+    abreast: bool = True
 
     async def carry(
         self, passed: Sequence[Due], token: str, clock: Callable[[], datetime], stop: Callable[[], bool]
     ) -> list[str]:
         """Move a batch through; return the ids that were not begun (a stop, or a halted channel).
 
-        Half a window is written while the one before is in flight, and begun whenever there is room for it, so that
-        its commit hides behind the answers to the other. At most one window is in flight, and two are unrecorded.
+        Half a window is written while the one before is committed and in flight, and begun whenever there is room for
+        it. At most one window is in flight, and two are unrecorded.
         """
         flight = _Flight(self, token, clock)
         left: list[str] = []
         half = max(1, self.window // 2)
+        begun: asyncio.Future[None] | None = None
         try:
             for at in range(0, len(passed), half):
-                open_to = [] if stop() else [one for one in passed[at : at + half] if self._open(one.channel)]
-                ready = await self.write(open_to) if open_to else []
+                some = passed[at : at + half]
+                wanted = [] if stop() else [one for one in some if self._open(one.channel)]
+                ready = await self.write(wanted) if wanted else []
+                if begun is not None:
+                    await begun
                 await flight.room_for(half)
                 going = [] if stop() else [one for one in ready if self._open(one.intent.channel)]
-                kept = {one.id for one in open_to} - {one.intent.id for one in ready} | {one.intent.id for one in going}
-                left.extend(one.id for one in passed[at : at + half] if one.id not in kept)
-                if going:
-                    await flight.begin(going)
+                kept = {one.id for one in wanted} - {one.intent.id for one in ready} | {one.intent.id for one in going}
+                left.extend(one.id for one in some if one.id not in kept)
+                begun = asyncio.ensure_future(flight.begin(going)) if going else None
+                if begun is not None and not self.abreast:
+                    await begun
+            if begun is not None:
+                await begun
         finally:
+            # What was begun is seen to its end, whatever has gone wrong meanwhile.
+            if begun is not None:
+                await asyncio.wait([begun])
             await flight.land()
         return left
 

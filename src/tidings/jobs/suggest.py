@@ -33,13 +33,17 @@ class Suggestions:
         orders = {entry.facts["order"] for entry in entries if entry.currency is None and "order" in entry.facts}
         self._paid_in = self._currencies(orders)
 
+    def look_up(self, entries: Sequence[Entry]) -> None:
+        """Ask about every market of these entries now, so that nothing is asked when they are written about."""
+        for entry in entries:
+            self._popular(entry.market, self._currency(entry))
+
     def for_entry(self, entry: Entry) -> tuple[ProductFacts, ...]:
         """Return up to three products of different parents that the entry does not mention; empty when unknown."""
         had = {item.sku for item in entry.items} | {item.product_id for item in entry.items if item.product_id}
         chosen: list[Product] = []
         parents: set[str] = set()
-        currency = entry.currency or self._paid_in.get(entry.facts.get("order", ""))
-        for product in self._popular(entry.market, currency or self._opened.settings.brand.currency):
+        for product in self._popular(entry.market, self._currency(entry)):
             parent = product.product_id or product.sku
             if product.sku in had or parent in had or parent in parents:
                 continue
@@ -48,6 +52,10 @@ class Suggestions:
             if len(chosen) == SHOWN:
                 break
         return tuple(product_facts(product) for product in chosen)
+
+    def _currency(self, entry: Entry) -> str:
+        paid_in = self._paid_in.get(entry.facts.get("order", ""))
+        return entry.currency or paid_in or self._opened.settings.brand.currency
 
     def _currencies(self, orders: Collection[str]) -> dict[str, str]:
         if not orders or not self._opened.shop.tables.has("orders", "currency"):

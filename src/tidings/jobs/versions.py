@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 from collections.abc import Iterable
 from dataclasses import asdict
 from functools import cached_property
@@ -35,6 +36,8 @@ class Versions:
     def __init__(self, opened: Opened) -> None:
         self._opened = opened
         self.digests = Digests(opened.secrets.pepper)
+        # One thread names what the next batch is made of, another takes what this one was.
+        self._lock = threading.Lock()
         self._new: list[Version] = []
         self._met: set[str] = set()
         self._campaigns: dict[str, str] = {}
@@ -45,8 +48,15 @@ class Versions:
 
     def take(self) -> list[Version]:
         """Return what has been met since the last time this was asked; it must be kept before a receipt names it."""
-        new, self._new = self._new, []
+        with self._lock:
+            new, self._new = self._new, []
         return new
+
+    def meet(self, campaign: Campaign, template: Template) -> None:
+        """Name what many messages are made of, ahead of them: the first time, Git is asked."""
+        self.campaign(campaign)
+        self.template(template)
+        _ = self.brand
 
     def campaign(self, one: Campaign) -> str:
         """Return the name of a campaign as it holds: its file with what the shop says for all."""
@@ -98,8 +108,10 @@ class Versions:
         name, content = name.replace("\0", "")[:200], content.replace("\0", "")
         found = ref(kind, name, content)
         if found not in self._met:
-            self._met.add(found)
-            self._new.append(Version(found, kind, name, content, self._files.commit_of(files)))
+            made = Version(found, kind, name, content, self._files.commit_of(files))
+            with self._lock:
+                self._met.add(found)
+                self._new.append(made)
         return found
 
 

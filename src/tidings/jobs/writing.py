@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from tidings.definitions import Campaign
 from tidings.errors import TemplateError
-from tidings.jobs.compose import draft, envelope, feedback_id
+from tidings.jobs.compose import draft, envelope, feedback_id, template_of
 from tidings.jobs.curbs import Ending
 from tidings.jobs.evidence import Evidence, audience
 from tidings.jobs.facts import Facts
@@ -22,6 +25,9 @@ from tidings.ledger.receipts import Version
 from tidings.model.message import SkipReason, Space, Status
 from tidings.model.people import Channel
 from tidings.plan.eligibility import Address
+
+# Seconds of writing after which the loop looks after what is in flight.
+_STRETCH = 0.005
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +51,35 @@ class Writer:
         self._releases = Releases(opened, campaigns, facts.now)
         self._suggestions: Suggestions | None = None
 
-    def in_turn(self, passed: Sequence[Due]) -> list[Due]:
-        """Return messages in the order in which they should leave; asks what those of lapsed customers may suggest."""
+    def prepare(self, passed: Sequence[Due]) -> list[Due]:
+        """Return messages in the order in which they should leave, and ask what else must be known to write them."""
         about_lapsed = [due.entry for due in passed if self._suggests(due)]
         if about_lapsed:
             self._suggestions = Suggestions(self._opened, self._facts.now, about_lapsed)
+            self._suggestions.look_up(about_lapsed)
+        for due in {(due.campaign, due.step, due.channel, due.variant, due.template): due for due in passed}.values():
+            campaign = self._campaigns[due.campaign]
+            self._releases.learn(campaign)
+            with suppress(TemplateError):  # told with each message that cannot be written
+                self._versions.meet(campaign, template_of(self._opened, due, campaign))
         return self._releases.in_turn(passed)
 
-    def write(self, some: Sequence[Due]) -> Written:
-        """Render messages of either arm: one that cannot be written is skipped in both, or the arms would differ."""
+    async def write(self, some: Sequence[Due]) -> Written:
+        """Render messages of either arm: one that cannot be written is skipped in both, or the arms would differ.
+
+        This is the loop's own work, a few messages at a time: another thread would have to take turns with the loop,
+        and a turn costs more than a message. Everything slow was asked before.
+        """
         written = Written()
+        ends = time.monotonic() + _STRETCH
         for due in some:
             try:
                 written.ready.append(self._one(due))
             except TemplateError as error:
                 written.ended.append((due.id, Status.SKIPPED, SkipReason.TEMPLATE, str(error)))
+            if time.monotonic() >= ends:
+                await asyncio.sleep(0)
+                ends = time.monotonic() + _STRETCH
         written.versions.extend(self._versions.take())
         return written
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Executable, select, true
 
 from tidings.ledger import prepared
 from tidings.ledger.bulk import upsert_for
-from tidings.ledger.prepared import Prepared
+from tidings.ledger.prepared import Asked, Prepared
 from tidings.ledger.schema import contacts
 
 
@@ -18,10 +18,15 @@ def hold(conn: Connection, names: Collection[str]) -> None:
     Two lanes then count under the caps one after the other, and an opt-out is written either before a commit to
     `sending` looks for it or after that commit, never in between.
     """
+    prepared.together(conn, *holds(conn, names))
+
+
+def holds(conn: Connection, names: Collection[str]) -> list[Asked]:
+    """Return what ``hold`` runs, for a transaction that asks more in the same trip."""
     if conn.dialect.name == "sqlite" or not names:
-        return  # one writer at a time, and this transaction is it
+        return []  # one writer at a time, and this transaction is it
     body = {"body": prepared.ids(set(names))}
-    prepared.together(conn, (_MAKE, body), (_HOLD, body))
+    return [(_MAKE, body), (_HOLD, body)]
 
 
 def _make(dialect: str) -> Executable:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import Connection, Executable, and_, func, insert, or_, select, true
 
 from tidings.ledger import bulk, prepared
 from tidings.ledger.bulk import upsert
 from tidings.ledger.holding import hold
-from tidings.ledger.prepared import Prepared
+from tidings.ledger.prepared import Asked, Prepared
 from tidings.ledger.schema import consents, messages, suppressions
 from tidings.model.people import Channel, Consent
 
@@ -86,10 +87,18 @@ def suppressed(conn: Connection, subjects: Collection[str]) -> dict[str, set[str
     A suppression of every channel is given as each channel by name. Of an opt-out and an opt-in at the same
     moment the opt-out holds.
     """
-    if not subjects:
-        return {}
+    return told_suppressed(prepared.together(conn, asked_suppressed(subjects))[0]) if subjects else {}
+
+
+def asked_suppressed(subjects: Collection[str]) -> Asked:
+    """Return what ``suppressed`` runs, for a transaction that asks more in the same trip."""
+    return _SUPPRESSED, {"body": prepared.ids(set(subjects))}
+
+
+def told_suppressed(rows: Iterable[Sequence[Any]]) -> dict[str, set[str]]:
+    """Return what the answer to ``asked_suppressed`` says."""
     found: dict[str, set[str]] = defaultdict(set)
-    for subject, channel in prepared.together(conn, (_SUPPRESSED, {"body": prepared.ids(set(subjects))}))[0]:
+    for subject, channel in rows:
         found[subject].update([channel] if channel else [str(one) for one in Channel])
     return dict(found)
 

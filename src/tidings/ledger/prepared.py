@@ -96,7 +96,7 @@ def told_instant(value: Any) -> datetime:
 def together(conn: Connection, *asked: Asked) -> list[list[Any]]:
     """Run statements one after the other and return the rows of each; on PostgreSQL in one trip to the server."""
     with _driver(conn) as driver:
-        if conn.dialect.name == "postgresql" and len(asked) > 1:
+        if conn.dialect.name == "postgresql":  # also for one: the transaction may have to begin in the same trip
             with _pipeline(driver):
                 cursors = [_run(conn, driver, one) for one in asked]
             return [cursor.fetchall() if cursor.description else [] for cursor in cursors]

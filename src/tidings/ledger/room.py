@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Connection, Executable, bindparam, select
 
 from tidings.ledger import prepared
-from tidings.ledger.prepared import Prepared
+from tidings.ledger.prepared import Asked, Prepared
 from tidings.ledger.schema import contact_slots
 from tidings.model.people import Channel
 from tidings.plan.caps import Cap, free_at
@@ -71,25 +72,25 @@ def _used(dialect: str) -> Executable:
 _USED = Prepared(_used)
 
 
-class Room:
-    """How much of each cap is used by whom; counts what this batch takes as it goes."""
+def asked_used(conn: Connection, space: str, intents: Sequence[Intent], caps: Sequence[Cap], now: datetime) -> Asked:
+    """Return the question about the slots that count against the caps of these messages."""
+    names = {name for one in intents if not one.exempt for name in contacts_of(one.person, one.address_hash)}
+    pools = {one.pool.name: one.pool.per for one in intents if one.pool is not None}
+    longest = max([*(cap.per for cap in caps), *pools.values()], default=timedelta(0))
+    asked = names | pools.keys() if longest else set()
+    since = prepared.instant(conn, now - longest)
+    return _USED, {"body": prepared.ids(asked), "space": str(space), "since": since}
 
-    def __init__(
-        self, conn: Connection, space: str, intents: Sequence[Intent], caps: Sequence[Cap], now: datetime
-    ) -> None:
+
+class Room:
+    """How much of each cap is used by whom, as ``asked_used`` told; counts what this batch takes as it goes."""
+
+    def __init__(self, used: Iterable[Sequence[Any]], caps: Sequence[Cap], now: datetime) -> None:
         self._caps, self._now = caps, now
         self._used: dict[str, list[tuple[str, datetime]]] = defaultdict(list)
         self.taken: list[tuple[str, str, str]] = []  # contact, message, channel
         self._empty: dict[str, str] = {}
-        names = {name for one in intents if not one.exempt for name in contacts_of(one.person, one.address_hash)}
-        pools = {one.pool.name: one.pool.per for one in intents if one.pool is not None}
-        stretches = [*(cap.per for cap in caps), *pools.values()]
-        if not names | pools.keys() or not stretches:
-            return
-        names |= pools.keys()
-        since = prepared.instant(conn, now - max(stretches))
-        asked = {"body": prepared.ids(names), "space": str(space), "since": since}
-        for contact, channel, at in prepared.together(conn, (_USED, asked))[0]:
+        for contact, channel, at in used:
             self._used[contact].append((channel, prepared.told_instant(at)))
 
     def free_at(self, intent: Intent) -> datetime | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,12 +13,12 @@ from sqlalchemy.types import TypeEngine
 
 from tidings.ledger import prepared
 from tidings.ledger.bulk import TEXT, TIME, TRUTH, WHOLE, upsert_for
-from tidings.ledger.holding import hold
+from tidings.ledger.holding import holds
 from tidings.ledger.outcomes import Outcome, record_outcomes
-from tidings.ledger.people import suppressed
+from tidings.ledger.people import asked_suppressed, told_suppressed
 from tidings.ledger.prepared import Asked, Prepared
 from tidings.ledger.restoring import NOTE_SENDING
-from tidings.ledger.room import Intent, Pool, Room, contacts_of
+from tidings.ledger.room import Intent, Pool, Room, asked_used, contacts_of
 from tidings.ledger.schema import contact_slots, messages, receipts
 from tidings.ledger.store import CLOCK
 from tidings.model.message import Space, Status
@@ -60,10 +60,20 @@ def begin_sending(
     Earlier intents take the room under a cap first. A message is ours only while its token holds and its
     lease outlasts the database's clock by ``ahead`` (time-out and margin), read after all locks were won.
     """
-    hold(conn, _names(intents))
-    ours = _ours(conn, token, [intent.id for intent in intents], ahead)
-    room = Room(conn, space, [one for one in intents if one.id in ours], caps, now)
-    closed = _opted_out(conn, [one for one in intents if one.id in ours])
+    names = _names(intents)
+    people = {name for one in intents for name in contacts_of(one.person, one.address_hash)}
+    # One trip: the rows behind which these messages queue first, then whose they are, and what has been said since.
+    *_, held, [[at]], used, opted_out = prepared.together(
+        conn,
+        *holds(conn, names),
+        (_MINE, {"body": prepared.ids({one.id for one in intents}), "token": token}),
+        (CLOCK, {}),
+        asked_used(conn, space, intents, caps, now),
+        asked_suppressed(people),
+    )
+    ours = _ours(conn, [intent.id for intent in intents], Held(token, held, prepared.told_instant(at) + ahead))
+    room = Room(used, caps, now)
+    closed = _opted_out([one for one in intents if one.id in ours], told_suppressed(opted_out))
     going: list[Intent] = []
     capped: dict[str, datetime] = {}
     waiting: set[str] = set()
@@ -103,11 +113,8 @@ def _names(intents: Sequence[Intent]) -> set[str]:
     return names | {one.pool.name for one in intents if one.pool is not None}
 
 
-def _opted_out(conn: Connection, intents: Sequence[Intent]) -> frozenset[str]:
+def _opted_out(intents: Sequence[Intent], closed: Mapping[str, Collection[str]]) -> frozenset[str]:
     """Return the messages whose person or address has opted out, also since the gates asked."""
-    if not intents:
-        return frozenset()
-    closed = suppressed(conn, {name for one in intents for name in contacts_of(one.person, one.address_hash)})
     if not closed:
         return frozenset()
     return frozenset(
@@ -117,12 +124,18 @@ def _opted_out(conn: Connection, intents: Sequence[Intent]) -> frozenset[str]:
     )
 
 
-def _ours(conn: Connection, token: str, ids: Iterable[str], ahead: timedelta) -> dict[str, str | None]:
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The messages that are claimed under a token, with their leases and the addresses they were planned for."""
+
+    token: str
+    rows: Sequence[Sequence[Any]]
+    latest: datetime  # a lease that ends by then is too short
+
+
+def _ours(conn: Connection, ids: Iterable[str], held: Held) -> dict[str, str | None]:
     """Return those of the messages that we may send, each with the address it was planned for."""
-    mine = (_MINE, {"body": prepared.ids(set(ids)), "token": token})
-    held, [[at]] = prepared.together(conn, mine, (CLOCK, {}))
-    latest = prepared.told_instant(at) + ahead
-    return {mid: address for mid, until, address in held if prepared.told_instant(until) > latest}
+    return {mid: address for mid, until, address in held.rows if prepared.told_instant(until) > held.latest}
 
 
 def _mine(dialect: str) -> Executable:

@@ -28,13 +28,13 @@ from sqlalchemy.exc import (
 
 from tidings.errors import LedgerError
 from tidings.ledger.migrations import HEAD
-from tidings.ledger.prepared import Prepared
+from tidings.ledger.prepared import Prepared, together
 
 BUSY_SECONDS = 30
 # A process that falls asleep in a transaction would hold everybody up; after so long PostgreSQL lets go of it.
 IDLE_SECONDS = 60
 _ASLEEP = "25P03"
-_LET_GO = text("SELECT set_config('idle_in_transaction_session_timeout', :seconds, true)")
+_LET_GO = Prepared(lambda _: text("SELECT set_config('idle_in_transaction_session_timeout', :seconds, true)"))
 _WRITES = "tidings_writes"
 
 
@@ -94,7 +94,7 @@ class Ledger:
             conn.execution_options(**{_WRITES: True}).begin(),
         ):
             if self.dialect == "postgresql":
-                conn.execute(_LET_GO, {"seconds": f"{IDLE_SECONDS}s"})
+                together(conn, (_LET_GO, {"seconds": f"{IDLE_SECONDS}s"}))
             yield conn
 
     def now(self) -> datetime:
