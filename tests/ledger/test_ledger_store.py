@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,13 @@ def test_two_migrations_at_once_wait_for_each_other(kind, tmp_path, request):
 
 def test_a_ledger_that_is_not_there_is_named(tmp_path):
     assert _one_line(f"sqlite:///{tmp_path}/none.db").endswith("found none; run `tidings migrate`")
+
+
+def test_two_ledgers_of_one_process_are_migrated_at_once(tmp_path):
+    urls = [f"sqlite:///{tmp_path / f'{n}.db'}" for n in range(8)]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(store.migrate, urls)) == {HEAD}
 
 
 def test_a_file_without_tables_asks_for_migrate(tmp_path):

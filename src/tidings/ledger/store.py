@@ -36,6 +36,8 @@ IDLE_SECONDS = 60
 _ASLEEP = "25P03"
 _LET_GO = Prepared(lambda _: text("SELECT set_config('idle_in_transaction_session_timeout', :seconds, true)"))
 _WRITES = "tidings_writes"
+# Alembic keeps what it is doing in module globals: two threads at once would take it from one another.
+_MIGRATING = threading.Lock()
 
 
 class Ledger:
@@ -270,7 +272,7 @@ def migrate(url: str) -> str:
     config.set_main_option("path_separator", "os")
     ledger = Ledger(engine)
     try:
-        with ledger.writing() as conn:
+        with _MIGRATING, ledger.writing() as conn:
             if conn.dialect.name == "postgresql":
                 conn.execute(text("SELECT pg_advisory_xact_lock(7310420260)"))
             config.attributes["connection"] = conn
