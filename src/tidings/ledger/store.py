@@ -206,7 +206,7 @@ def _prepare_sqlite(synchronous: str, connection: sqlite3.Connection, _: object)
         "wal_autocheckpoint=16000",
         "foreign_keys=ON",
         "temp_store=MEMORY",
-        "cache_size=-65536",
+        "cache_size=-16384",
     ):
         connection.execute(f"PRAGMA {pragma}").fetchall()
 
