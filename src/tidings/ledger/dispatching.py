@@ -8,12 +8,26 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, FromClause, and_, case, exists, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Executable,
+    FromClause,
+    and_,
+    bindparam,
+    case,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
 
-from tidings.ledger import bulk
+from tidings.ledger import bulk, prepared
 from tidings.ledger.bulk import TEXT, TIME
 from tidings.ledger.cancelling import cancel_for
 from tidings.ledger.planning import entry_of, release_cooldowns
+from tidings.ledger.prepared import Prepared
 from tidings.ledger.quarantine import offer_again, presume_lost
 from tidings.ledger.schema import PLANNED, UNDER_WAY, entries, messages, shard_leases
 from tidings.ledger.sending import Begun, Intent, Outcome, begin_sending, record_outcomes
@@ -222,40 +236,52 @@ def claim(
         .where(*due_too)
         .with_for_update(of=messages, skip_locked=True)
     )
-    mine = bulk.ids(conn, {*others, *(row.id for row in first)})
+    mine = prepared.ids({*others, *(row.id for row in first)})
     until = clock(conn) + lease
-    conn.execute(
-        update(messages).where(m.id == mine.c.id).values(status=Status.CLAIMED, token=token, lease_until=until)
-    )
-    return Claim(token, until, tuple(_read(conn, mine)))
+    held = {"body": mine, "token": token, "until": prepared.instant(conn, until)}
+    _, rows = prepared.together(conn, (_CLAIM, held), (_READ, {"body": mine}))
+    return Claim(token, until, tuple(_due_from(row) for row in rows))
 
 
-def _read(conn: Connection, chosen: FromClause) -> Iterable[Due]:
-    before = messages.alias("before")
-    e = entries.c
-    rows = conn.execute(
+def _claimed(dialect: str) -> Executable:
+    wanted = prepared.ids_given(dialect)
+    new = {"token": bindparam("token"), "lease_until": bindparam("until", type_=TIME)}
+    return update(messages).where(m.id == wanted.c.id).values(status=Status.CLAIMED, **new)
+
+
+def _reading(dialect: str) -> Executable:
+    wanted, before, e = prepared.ids_given(dialect), messages.alias("before"), entries.c
+    return (
         select(
             m.id, m.entry_id, m.campaign, m.step, m.step_no, m.channel, m.priority, m.held_out, m.send_at,
             m.first_send_at, m.expires_at, m.attempt, m.deferrals, m.address_hash, m.template,
-            e.variant, before.c.status.label("before_status"), before.c.sending_at.label("before_at"),
-            before.c.reason.label("before_reason"), m.defer_reason,
+            e.variant, before.c.status, before.c.sending_at, before.c.reason, m.defer_reason,
             e.entry_key, e.customer_id, e.anchor_at, e.entered_at, e.sku, e.value, e.currency, e.seen,
         )
-        .join(chosen, chosen.c.id == m.id)
+        .join(wanted, wanted.c.id == m.id)
         .join(entries, e.id == m.entry_id)
         .outerjoin(before, and_(before.c.entry_id == m.entry_id, before.c.step_no == m.step_no - 1))
         .order_by(m.priority, m.send_at, m.id)
     )  # fmt: skip
-    for row in rows:
-        (
-            mid, entry_id, campaign, step, step_no, channel, priority, held_out, send_at, first_send_at, expires_at,
-            attempt, deferrals, address_hash, template, variant, status, left_at, reason, defer_reason, *entry,
-        ) = row  # fmt: skip
-        yield Due(
-            mid, entry_id, campaign, step, step_no, channel, entry[1], priority, held_out, send_at, first_send_at,
-            expires_at, attempt, deferrals, address_hash, template, variant, entry_of(*entry),
-            Previous(Status(status), left_at, reason) if status else None, defer_reason,
-        )  # fmt: skip
+
+
+_CLAIM, _READ = Prepared(_claimed), Prepared(_reading)
+
+
+def _due_from(row: Sequence[Any]) -> Due:
+    """Return a message as the driver gave it."""
+    (
+        mid, entry_id, campaign, step, step_no, channel, priority, held_out, send_at, first_send_at, expires_at,
+        attempt, deferrals, address_hash, template, variant, status, left_at, reason, defer_reason,
+        key, customer, anchor_at, entered_at, *seen,
+    ) = row  # fmt: skip
+    at = prepared.told_instant
+    previous = Previous(Status(status), None if left_at is None else at(left_at), reason) if status else None
+    return Due(
+        mid, entry_id, campaign, step, step_no, channel, customer, priority, bool(held_out), at(send_at),
+        at(first_send_at), at(expires_at), attempt, deferrals, address_hash, template, variant,
+        entry_of(key, customer, at(anchor_at), at(entered_at), *seen), previous, defer_reason,
+    )  # fmt: skip
 
 
 def upcoming(conn: Connection, *, space: str, customers: Collection[str], now: datetime, until: datetime) -> list[Soon]:
