@@ -182,8 +182,10 @@ def test_a_click_within_ten_seconds_of_sending_is_a_machines(shop: Any, seconds:
 
 def test_a_link_we_did_not_sign_leads_nowhere(shop: Any) -> None:
     signer = shop.opened.signer
+    genuine = signer.click(MAIL, 0)
+    forged = genuine[:-1] + ("A" if genuine[-1] != "A" else "Q")
     tokens = [
-        "x", "https://evil.example", signer.click(MAIL, 0)[:-1] + "A", signer.click(MAIL, 7), signer.click(NEXT, 0),
+        "x", "https://evil.example", forged, signer.click(MAIL, 7), signer.click(NEXT, 0),
         signer.unsubscribe(MAIL), signer.click("ee" * 16, 0),
     ]  # fmt: skip
 
