@@ -52,6 +52,11 @@ class Step(Section):
         return self.templates.get(variant, self.template)
 
     @property
+    def transactional(self) -> bool:
+        """Whether it is part of an order, and needs no permission."""
+        return self.message_class == "transactional"
+
+    @property
     def lasts(self) -> timedelta:
         """How long after its first moment the message may still leave."""
         if self.expires_after is None:
@@ -121,11 +126,11 @@ class CampaignWords(CampaignDefaults):
             for variant in step.templates:
                 if variant not in self.variants:
                     raise ValueError(f"steps.{number}.templates: must name variants; found {words.found(variant)}")
-        if self.caps_exempt and any(step.message_class == "marketing" for step in self.steps):
+        if self.caps_exempt and not all(step.transactional for step in self.steps):
             raise ValueError("caps_exempt: must be false for marketing steps; found a marketing step")
         if self.delivery_semantics == "at_least_once":
             for step in self.steps:
-                if step.message_class == "marketing":
+                if not step.transactional:
                     rule = "delivery_semantics: must be at_most_once unless every step is transactional"
                     raise ValueError(f"{rule}; found the marketing step {words.found(step.name)}")
         return self

@@ -198,7 +198,7 @@ def _complete(campaign: Campaign, shop: Settings | None) -> Campaign:
     steps = []
     for step in campaign.steps:
         purposes = step.purposes
-        if not purposes and shop is not None and step.message_class == "marketing":
+        if not purposes and shop is not None and not step.transactional:
             purposes = getattr(shop.consent, step.channel.value)
         steps.append(
             step.model_copy(

@@ -27,7 +27,7 @@ def campaign_plan(campaign: Campaign, settings: Settings, pepper: bytes, space: 
                 expires_after=step.lasts,
                 min_gap=campaign.min_gap if step.min_gap is None else step.min_gap,
                 templates=step.templates,
-                transactional=step.message_class == "transactional",
+                transactional=step.transactional,
             )
             for number, step in enumerate(campaign.steps)
         ),

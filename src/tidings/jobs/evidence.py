@@ -69,7 +69,7 @@ class Evidence:
     def _consent(self, due: Due, campaign: Campaign) -> str:
         """Return the statement that allowed the message; null where none is needed."""
         step = campaign.step(due.step)
-        if step is None or step.message_class == "transactional":
+        if step is None or step.transactional:
             return "null"
         said = self._facts.consents.get(due.customer_id, ())
         found = permission(said, Channel(due.channel), step.purposes, self._facts.now)
@@ -101,7 +101,7 @@ class Evidence:
         asked = (*campaign.detect.requires, *campaign.detect.uses)
         marks = {name: moment(at) for name in asked if (at := self._facts.sources.get(name)) is not None}
         said: dict[str, Any] = {"hours": _told(hours, self._facts.now), "list": reachable, "sources": marks}
-        return {**said, "exempt": True} if step is not None and step.message_class == "transactional" else said
+        return {**said, "exempt": True} if step is not None and step.transactional else said
 
     def _made_of(self, campaign: Campaign, written: Draft) -> str:
         key = (campaign.id, id(written.template))

@@ -139,7 +139,7 @@ def due_facts(
     """Return what the gates ask about one message."""
     channel = Channel(due.channel)
     step = campaign.step(due.step) if campaign else None
-    transactional = step is not None and step.message_class == "transactional"
+    transactional = step is not None and step.transactional
     purposes = step.purposes if step else ()
     where = hours_of(opened, due, campaign, customer, facts)
     return DueFacts(
@@ -176,8 +176,7 @@ def hours_of(opened: Opened, due: Due, campaign: Campaign | None, customer: Cust
 
 
 def _open_to(opened: Opened, due: Due, campaign: Campaign | None, zones: Zones) -> Hours:
-    step = campaign.step(due.step) if campaign else None
-    if step is not None and step.message_class == "transactional":
+    if _transactional(campaign, due.step):
         return Hours()
     channel = Channel(due.channel)
     window = words.send_window(campaign) if campaign else None
@@ -303,7 +302,7 @@ def _candidate(due: Due, campaigns: Mapping[str, Campaign], facts: Facts) -> Can
 
 def _transactional(campaign: Campaign | None, step_name: str) -> bool:
     step = campaign.step(step_name) if campaign else None
-    return step is not None and step.message_class == "transactional"
+    return step is not None and step.transactional
 
 
 def refused(some: Sequence[Ready], begun: Begun, now: datetime) -> tuple[list[Deferral], list[Ending]]:

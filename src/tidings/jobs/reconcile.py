@@ -129,9 +129,7 @@ def _stretch(opened: Opened, lost: Sequence[Seen], now: datetime) -> Stretch | N
         max(one.number for one in lost),
         until,
         tuple(sorted(one.id for one in known if one.delivery_semantics == "at_least_once")),
-        tuple(
-            sorted((one.id, step.name) for one in known for step in one.steps if step.message_class == "transactional")
-        ),
+        tuple(sorted((one.id, step.name) for one in known for step in one.steps if step.transactional)),
     )
 
 

@@ -95,7 +95,7 @@ class Writer:
         suggested = self._suggestions.for_entry(due.entry) if self._suggestions and self._suggests(due) else ()
         words = draft(opened, due, campaign, customer, facts, suggested)
         step = campaign.step(due.step)
-        transactional = step is not None and step.message_class == "transactional"
+        transactional = step is not None and step.transactional
         hours = hours_of(opened, due, campaign, customer, facts)
         intent = Intent(
             id=due.id,
