@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Executable, select, update
 
 from tidings.jobs import gates
-from tidings.ledger import dispatching, outcomes, planning, room, sending
+from tidings.ledger import dispatching, outcomes, planning, prepared, room, sending
+from tidings.ledger.prepared import Prepared
 from tidings.ledger.schema import messages
 from tidings.model.message import Status
 from tidings.plan.recheck import Pass
@@ -20,20 +21,17 @@ m = messages.c
 def without_token() -> None:
     """Send whatever was claimed once, whoever holds it by now."""
 
-    def ours(conn: Connection, ids: Iterable[str], held: sending.Held) -> dict[str, str | None]:
-        return {row.id: row.address_hash for row in conn.execute(select(m.id, m.address_hash).where(m.id.in_(ids)))}
+    def whatever(dialect: str) -> Executable:
+        wanted = prepared.ids_given(dialect)
+        return select(m.id, m.lease_until, m.address_hash).join(wanted, wanted.c.id == m.id)
 
-    sending._ours = ours
+    sending._MINE = Prepared(whatever)
+    without_lease()
 
 
 def without_lease() -> None:
     """Send what is still ours, although nobody can tell for how long."""
-
-    def ours(conn: Connection, ids: Iterable[str], held: sending.Held) -> dict[str, str | None]:
-        claimed = select(m.id, m.address_hash).where(m.id.in_(ids), m.status == Status.CLAIMED, m.token == held.token)
-        return {row.id: row.address_hash for row in conn.execute(claimed)}
-
-    sending._ours = ours
+    sending._ours = lambda claimed, _: {mid: address for mid, _, address in claimed}
 
 
 def reaper_plans_again() -> None:

@@ -60,18 +60,18 @@ def begin_sending(
     Earlier intents take the room under a cap first. A message is ours only while its token holds and its
     lease outlasts the database's clock by ``ahead`` (time-out and margin), read after all locks were won.
     """
-    names = _names(intents)
     people = {name for one in intents for name in contacts_of(one.person, one.address_hash)}
+    goods = {one.pool.name for one in intents if one.pool is not None}
     # One trip: the rows behind which these messages queue first, then whose they are, and what has been said since.
     *_, held, [[at]], used, opted_out = prepared.together(
         conn,
-        *holds(conn, names),
+        *holds(conn, people | goods),
         (_MINE, {"body": prepared.ids({one.id for one in intents}), "token": token}),
         (CLOCK, {}),
         asked_used(conn, space, intents, caps, now),
         asked_suppressed(people),
     )
-    ours = _ours(conn, [intent.id for intent in intents], Held(token, held, prepared.told_instant(at) + ahead))
+    ours = _ours(held, prepared.told_instant(at) + ahead)
     room = Room(used, caps, now)
     closed = _opted_out([one for one in intents if one.id in ours], told_suppressed(opted_out))
     going: list[Intent] = []
@@ -107,12 +107,6 @@ def begin_sending(
     )
 
 
-def _names(intents: Sequence[Intent]) -> set[str]:
-    """Return everything behind which these messages queue: people, addresses, and goods that are few."""
-    names = {name for one in intents for name in contacts_of(one.person, one.address_hash)}
-    return names | {one.pool.name for one in intents if one.pool is not None}
-
-
 def _opted_out(intents: Sequence[Intent], closed: Mapping[str, Collection[str]]) -> frozenset[str]:
     """Return the messages whose person or address has opted out, also since the gates asked."""
     if not closed:
@@ -124,18 +118,9 @@ def _opted_out(intents: Sequence[Intent], closed: Mapping[str, Collection[str]])
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """The messages that are claimed under a token, with their leases and the addresses they were planned for."""
-
-    token: str
-    rows: Sequence[Sequence[Any]]
-    latest: datetime  # a lease that ends by then is too short
-
-
-def _ours(conn: Connection, ids: Iterable[str], held: Held) -> dict[str, str | None]:
-    """Return those of the messages that we may send, each with the address it was planned for."""
-    return {mid: address for mid, until, address in held.rows if prepared.told_instant(until) > held.latest}
+def _ours(claimed: Iterable[Sequence[Any]], latest: datetime) -> dict[str, str | None]:
+    """Return the claimed messages whose lease goes beyond ``latest``, with the addresses they were planned for."""
+    return {mid: address for mid, until, address in claimed if prepared.told_instant(until) > latest}
 
 
 def _mine(dialect: str) -> Executable:
