@@ -22,6 +22,7 @@ from typing import Self
 from tidings.errors import TidingsError
 
 _PATIENCE = 12.0
+_LAST_BREATH = 2.0
 
 
 class ServiceError(TidingsError):
@@ -92,11 +93,12 @@ class Services:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(until - time.monotonic(), 0.1))
         # The leader may be gone while a child of its group still runs.
-        while any(_alive(process.pid) for process in groups) and time.monotonic() < until:
-            time.sleep(0.1)
+        _wait_until_gone(groups, until)
         for process in groups:
             _signal(process.pid, signal.SIGKILL)
             process.wait()
+        # A killed child lives on until it is next scheduled; one that nobody reaps answers for ever.
+        _wait_until_gone(groups, time.monotonic() + _LAST_BREATH)
         self._running.clear()
 
 
@@ -117,6 +119,11 @@ def _undisturbed() -> Iterator[None]:
 def _signal(group: int, which: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, which)
+
+
+def _wait_until_gone(groups: Sequence[subprocess.Popen[bytes]], until: float) -> None:
+    while any(_alive(process.pid) for process in groups) and time.monotonic() < until:
+        time.sleep(0.05)
 
 
 def _alive(group: int) -> bool:
