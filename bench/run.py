@@ -44,6 +44,7 @@ BENCHMARKS = (
     Benchmark(
         "dispatch", "Dispatch against a bare loop and against the official client", large=("--messages", "50000")
     ),
+    Benchmark("lanes", "Dispatch by two lanes against two bare loops", large=("--messages", "50000")),
     Benchmark("webhooks", "Webhook intake against the same handler without a ledger", large=("--seconds", "30")),
     Benchmark("pages", "The Campaigns page against one scan of the messages", large=("--entries", "250000")),
     Benchmark("parsing", "Reading campaigns", ("20",)),

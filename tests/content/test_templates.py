@@ -77,6 +77,27 @@ def test_the_cart_message_says_what_is_in_the_cart(defaults: Library, context: C
     ]  # fmt: skip
 
 
+def test_a_message_loads_nothing_but_pictures(defaults: Library, context: Context) -> None:
+    # A font or a style sheet from elsewhere would tell its owner who reads the message, and when.
+    for name, channel in defaults.names():
+        html = defaults.template(name, channel).render(context()).html or ""
+        assert not re.search(r"<link\b|@import|url\(|<script", html), name
+
+
+def test_a_font_that_a_brand_asks_for_is_loaded(write: Write, context: Context) -> None:
+    font = '<mj-head><mj-font name="Own" href="https://fenmark.example/own.css" />'
+    library = write("words")
+    layout = library.folder / "_layouts/small.mjml"
+    layout.write_text(layout.read_text().replace("<mj-head>", font))
+    asked = library.template("t/one", Channel.EMAIL)
+
+    # Loaded only where it is used, and only from where the brand says.
+    assert "fenmark.example/own.css" not in (asked.render(context()).html or "")
+    layout.write_text(layout.read_text().replace("<mj-text>", '<mj-text font-family="Own, Arial">'))
+    html = Library(library.folder, library.brand).template("t/one", Channel.EMAIL).render(context()).html or ""
+    assert "https://fenmark.example/own.css" in html
+
+
 def test_what_is_sold_out_by_now_is_neither_shown_nor_counted(context: Context) -> None:
     pitcher = ProductFacts("pitcher", "Pitcher", "https://fenmark.example/p/1", price=4_800, currency="EUR", stock=4)
     lamp = replace(pitcher, sku="lamp", price=9_900, stock=None)
