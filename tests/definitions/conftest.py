@@ -41,6 +41,8 @@ tables:
       kind: {column: what, values: {add: added, remove: removed}}
       sku: item
       occurred_at: at
+      price: each
+      currency: money
   orders:
     table: sales
     columns:

@@ -45,6 +45,11 @@ BROKEN: dict[str, tuple[list[tuple[str, str, str]], list[str]]] = {
         ["triggers/cart.yaml: detect.minimum_value (line 6): must use three-letter currency codes such as"
          ' "EUR"; found "euro"'],
     ),
+    "a least value where no event tells a price": (
+        [(WAREHOUSE, "      price: each\n", "")],
+        ["triggers/cart.yaml: detect.minimum_value (line 6): needs column product_events.price in warehouse.yaml"
+         "; found no such column there"],
+    ),
     "a template that is not there": (
         [(CART, "cart/last_chance", "cart/last_chanse")],
         ["triggers/cart.yaml: steps.1.template (line 15): must be a .sms file in message_templates/"
@@ -101,7 +106,7 @@ BROKEN: dict[str, tuple[list[tuple[str, str, str]], list[str]]] = {
     ),
     "a column that the contract does not have": (
         [(WAREHOUSE, "ordered_at: at", "orderd_at: at")],
-        ["warehouse.yaml: tables.orders.columns.orderd_at (line 17): is not a known key"
+        ["warehouse.yaml: tables.orders.columns.orderd_at (line 19): is not a known key"
          '; did you mean "ordered_at"?'],
     ),
     "a shop without a sender for texts": (

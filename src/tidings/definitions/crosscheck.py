@@ -94,16 +94,16 @@ def _covers(hours: ClockRange, at: time) -> bool:
 
 
 def _tables(one: Campaign, read: Source, warehouse: Mapping) -> Iterator[Mistake]:
-    line = read.line(("detect", "type"))
     mapped = warehouse.mapped()
-    for table, columns in one.detect.requires.items():
+    for name, table, columns in one.detect.needed():
+        field, line = f"detect.{name}", read.line(("detect", name))
         if table not in mapped:
             rule = f"needs table {table} in warehouse.yaml"
-            yield Mistake(read.file, "detect.type", line, rule, "no such table there")
+            yield Mistake(read.file, field, line, rule, "no such table there")
             continue
         # A table that is mapped without columns bears our names already; only the warehouse can tell which.
         given = mapped[table].given(table)
         for column in columns if given is not None else ():
             if given is not None and column not in given:
                 rule = f"needs column {table}.{column} in warehouse.yaml"
-                yield Mistake(read.file, "detect.type", line, rule, "no such column there")
+                yield Mistake(read.file, field, line, rule, "no such column there")

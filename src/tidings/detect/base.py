@@ -31,6 +31,11 @@ class Trigger(BaseModel, ABC):
 
     type: str
 
+    def needed(self) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+        """Yield what must be there for these parameters: the one that asks, a logical table, and its columns."""
+        for table, columns in self.requires.items():
+            yield "type", table, columns
+
     @property
     @abstractmethod
     def wait(self) -> timedelta:

@@ -61,6 +61,12 @@ class CartAbandonment(Trigger):
         "None: however late, and what is too late to send is recorded as expired.",
     )
 
+    def needed(self) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+        """Yield what must be there: a cart is worth something only where its events tell prices."""
+        yield from super().needed()
+        if self.minimum_value:
+            yield "minimum_value", "product_events", ("price", "currency")
+
     @property
     def wait(self) -> timedelta:
         """Return the silence after which an abandoned cart is due."""

@@ -166,11 +166,11 @@ def _columns(project: Project, tables: Tables) -> list[Mistake]:
     found = []
     for campaign in project.campaigns.values():
         file = _file_of(project, campaign)
-        for table, columns in campaign.detect.requires.items():
+        for field, table, columns in campaign.detect.needed():
             for column in columns:
                 if tables.has(table) and not tables.has(table, column):
                     rule = f"needs column {table}.{column} in the warehouse"
-                    found.append(Mistake(file, "detect.type", None, rule, "no such column there"))
+                    found.append(Mistake(file, f"detect.{field}", None, rule, "no such column there"))
     return found
 
 
