@@ -39,9 +39,8 @@ Durations are written `15m`, `1h`, `7d`; shares `10%`; clock times `"21:00"`; am
 No secret stands in this file: passwords and keys come from connections (`AIRFLOW_CONN_<NAME>`, as JSON or URI, or the
 file named by `AIRFLOW_CONN_<NAME>_FILE`) and from `TIDINGS_PEPPER`, `TIDINGS_LINK_KEYS` (`id:base64,...`; the first
 signs, the others still verify), `TIDINGS_SENDGRID_WEBHOOK_KEY` and `TIDINGS_TWILIO_AUTH_TOKEN` (each also with
-`_FILE`; several with commas between while the provider changes from one to the next), or from the extra of a connection
-named `tidings`. Until `production: true` missing ones are made and kept
-in `.tidings/secrets.json`.
+`_FILE`; several with commas between while the provider changes from one to the next), or from the extra of a
+connection named `tidings`. Until `production: true` missing ones are made and kept in `.tidings/secrets.json`.
 """
 
 _CAMPAIGNS_HEAD = f"""\
