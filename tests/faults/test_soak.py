@@ -71,7 +71,13 @@ def _lives(database: str, seeds: Sequence[int], new_post: Callable[..., Any], fo
                 sandbox.faults = sandbox.providers.faults = CountedFaults(seed)
                 given = {"settings": SETTINGS, "known": known, "seed": seed, "sandbox": sandbox}
                 post = new_post(database, customers=0, campaigns=CAMPAIGNS, **given)
-                total.update(Life(post, crew, seed).play().counts)
+                try:
+                    total.update(Life(post, crew, seed).play().counts)
+                except BaseException as broken:
+                    again = f"seed {seed} on {database}; to live it again: TIDINGS_SEED={seed} make soak"
+                    broken.add_note(again)
+                    print(f"\n{again}\n{broken!r}", flush=True)
+                    raise
                 total.update(lives=1, faults=sandbox.faults.met)
                 post.forget()
     finally:
