@@ -112,6 +112,30 @@ def test_a_request_without_an_answer_may_have_been_taken(answer: bytes, close: b
     assert time.perf_counter() - began < 1.5
 
 
+def test_each_request_has_its_own_silence_however_long_its_connection_has_lived() -> None:
+    asked: list[float] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                await request_of(reader)
+                asked.append(time.monotonic())
+                if len(asked) < 6:
+                    await asyncio.sleep(0.15)
+                    writer.write(TAKEN)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            ended.append(time.monotonic())
+            writer.close()
+
+    ended: list[float] = []
+    *quick, silent = told(serve, times=6)
+
+    assert all(isinstance(one, Answer) for one in quick), "a request was ended by the silence of one before it"
+    assert isinstance(silent, Unknown)
+    assert len(asked) == 6
+    assert ended[0] - asked[5] >= LIMITS.read - 0.05
+
+
 def test_a_connection_that_the_provider_closed_meanwhile_is_not_used_again() -> None:
     found = told(saying(TAKEN, then_close=True), times=5, pause=0.05)
 

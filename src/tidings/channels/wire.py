@@ -75,6 +75,7 @@ class Wire(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._waiting: asyncio.Future[Reply] | None = None
         self._silence: asyncio.TimerHandle | None = None
+        self._silent_until = 0.0
         self._begin_answer()
 
     @property
@@ -110,12 +111,13 @@ class Wire(asyncio.Protocol):
             raise
         finally:
             self._waiting = None
-            if self._silence is not None:
-                self._silence.cancel()
 
     def close(self) -> None:
         """Hang up."""
         self._open = False
+        if self._silence is not None:
+            self._silence.cancel()
+            self._silence = None
         if self._transport is not None:
             self._transport.abort()
 
@@ -126,8 +128,23 @@ class Wire(asyncio.Protocol):
         self._headed = False
 
     def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
-        left = min(self._longest, self._latest - loop.time())
-        self._silence = loop.call_later(max(left, 0.0), self._fail, TimeoutError("no answer in time"))
+        self._silent_until = min(loop.time() + self._longest, self._latest)
+        if self._silence is not None and self._silence.when() > self._silent_until:
+            self._silence.cancel()
+            self._silence = None
+        if self._silence is None:
+            self._silence = loop.call_at(self._silent_until, self._look)
+
+    def _look(self) -> None:
+        """End a request that was silent for too long. One timer serves all that follow one another: most are quick."""
+        self._silence = None
+        if self._waiting is None or self._waiting.done():
+            return
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._silent_until:
+            self._silence = loop.call_at(self._silent_until, self._look)
+        else:
+            self._fail(TimeoutError("no answer in time"))
 
     def _fail(self, why: Exception) -> None:
         self._open = False
@@ -159,8 +176,7 @@ class Wire(asyncio.Protocol):
         except HttpParserError:
             self._fail(Lost("the answer is not HTTP"))
             return
-        if not self._waiting.done() and self._silence is not None:
-            self._silence.cancel()
+        if not self._waiting.done():
             self._listen(asyncio.get_running_loop())
 
     def eof_received(self) -> bool:
