@@ -250,7 +250,8 @@ class Life:
             self.now += 12 * HOUR
         self.now += DAY
         before = self._look(settled=True)
-        self.post.sandbox.act([Act(one.message, "deliver", self.now) for one in before.accepted])
+        proofs = self.post.sandbox.act([Act(one.message, "deliver", self.now) for one in before.accepted])
+        assert not proofs.failed, proofs.failed
         found = self._look(settled=True)
         taken = {one.message for one in found.accepted}
         sent = {row.id for row in found.messages.values() if row.status == "sent"}

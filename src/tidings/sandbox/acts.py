@@ -281,16 +281,30 @@ class Recipients:
                 cookie_jar=aiohttp.DummyCookieJar(),
             )  # fmt: skip
         try:
-            call = self._session.request(method, url, data=body, headers=headers, allow_redirects=False)
-            async with call as answer:
-                said = await answer.read()
-                posted.requests += 1
-                if answer.status >= 400:
-                    posted.failed.append(f"{method} {urlsplit(url).path[:20]}: answered {answer.status}")
-                return said
+            status, said = await self._asked(method, url, body, headers)
         except (aiohttp.ClientError, OSError, TimeoutError) as lost:
             posted.failed.append(f"{method} {urlsplit(url).path[:20]}: {type(lost).__name__}")
-        return b""
+            return b""
+        posted.requests += 1
+        if status >= 400:
+            posted.failed.append(f"{method} {urlsplit(url).path[:20]}: answered {status}")
+        return said
+
+    async def _asked(
+        self, method: str, url: str, body: bytes | None, headers: dict[str, str] | None
+    ) -> tuple[int, bytes]:
+        """Ask once, and once more when the connection was closed before it was answered, as providers do."""
+        assert self._session is not None
+        for last in (False, True):
+            try:
+                call = self._session.request(method, url, data=body, headers=headers, allow_redirects=False)
+                async with call as answer:
+                    return answer.status, await answer.read()
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                # A server gives up an idle connection at the very moment at which it is used again.
+                if last:
+                    raise
+        raise AssertionError("two tries either answer or raise")
 
 
 def _moment(at: float) -> dict[str, str]:
