@@ -1,6 +1,6 @@
 """Dispatch, the full path to a local sink, against a bare aiohttp + sandboxed Jinja2 loop and the official client.
 
-``python bench/dispatch.py [--messages 10000] [--connections 100] [--rounds 3] [--quick]``. All three write the same
+``python bench/dispatch.py [--messages 20000] [--connections 400] [--rounds 3] [--quick]``. All three write the same
 e-mails with the same templates to the same sink, in turn, in one run. The bare loop has every value at hand and no
 memory: no ledger, no warehouse, no caps, and after a crash it would not know what it had sent. The official client is
 measured over TLS, which is what it speaks to its provider.
@@ -249,8 +249,8 @@ def told(name: str, rates: Sequence[tuple[float, float]], goal: float | None, fl
 def main() -> None:
     """Print both latencies on both ledgers."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--messages", type=int, default=10_000)
-    parser.add_argument("--connections", type=int, default=200)
+    parser.add_argument("--messages", type=int, default=20_000)
+    parser.add_argument("--connections", type=int, default=400)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--ledger", choices=LEDGERS, help="one of them only")
     parser.add_argument("--quick", action="store_true", help="a smoke test of seconds")

@@ -48,7 +48,7 @@ providers:
 caps:
   - {{channel: email, at_most: 1, per: 16h}}
   - {{at_most: 4, per: 7d}}
-dispatch: {{lanes: 1, batch: 2000}}
+dispatch: {{lanes: 1, batch: 4000}}
 """
 _CAMPAIGN = """id: cart_abandonment
 mode: live
