@@ -100,15 +100,20 @@ def ask(sandbox: Sandbox) -> Callable[..., tuple[int, dict[str, str], bytes]]:
 
 
 class Listener:
-    """Stands where `tidings web` would: keeps every request."""
+    """Stands where `tidings web` would: keeps every request. ``hangs_up`` on so many before it answers any."""
 
     def __init__(self) -> None:
         self.got: list[tuple[str, str, dict[str, str], bytes]] = []
-        kept = self.got
+        self.hangs_up = 0
+        kept, here = self.got, self
 
         class Handler(BaseHTTPRequestHandler):
             def _keep(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                if here.hangs_up:
+                    here.hangs_up -= 1
+                    self.close_connection = True
+                    return
                 kept.append((self.command, self.path, dict(self.headers), body))
                 self.send_response(204)
                 self.end_headers()

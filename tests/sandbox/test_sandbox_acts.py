@@ -146,6 +146,19 @@ def test_what_cannot_be_done_is_told(sandbox: Sandbox, send: Any, mail: Make, te
     assert listener.got == []
 
 
+@pytest.mark.parametrize(("times", "failed"), [(1, []), (2, ["POST /webhooks/sendgrid: ServerDisconnectedError"])])
+def test_who_hangs_up_before_answering_is_asked_once_more(
+    sandbox: Sandbox, send: Any, mail: Make, listener: Any, times: int, failed: list[str]
+) -> None:
+    send(mail(1))
+    listener.hangs_up = times
+
+    posted = sandbox.act([Act(no(1), "deliver")])
+
+    assert posted.failed == failed
+    assert len(listener.got) == (0 if failed else 1)
+
+
 def test_thousands_of_events_go_out_in_few_posts(sandbox: Sandbox, send: Any, mail: Make, listener: Any) -> None:
     send(*(mail(number) for number in range(300)))
     begun = time.perf_counter()
