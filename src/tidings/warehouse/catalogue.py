@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Mapping as Marks
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -93,12 +93,12 @@ def products(
         known = _described(shop, some)
         costs = _prices(shop, some, market, currency, as_of)
         counts = _counts(shop, some, market, as_of)
-        for sku, product in known.items():
-            found[sku] = replace(_priced(product, costs.get(sku, {})), stock=counts.get(sku))
+        for sku, words in known.items():
+            found[sku] = Product(sku, **words, **_priced(costs.get(sku, {})), stock=counts.get(sku))
     return found
 
 
-def _described(shop: Shop, skus: Sequence[str]) -> dict[str, Product]:
+def _described(shop: Shop, skus: Sequence[str]) -> dict[str, dict[str, Any]]:
     table = shop.tables["products"]
     given = [name for name in (*_WORDS, "active", "cost") if shop.tables.has("products", name)]
     query = select(table.c.sku, *(table.c[name] for name in given)).where(table.c.sku.in_(skus))
@@ -107,18 +107,18 @@ def _described(shop: Shop, skus: Sequence[str]) -> dict[str, Product]:
         values = {name: getattr(row, name) for name in given}
         if values.get("active") is None:
             values["active"] = True
-        found[row.sku] = Product(row.sku, **values)
+        found[row.sku] = values
     return found
 
 
-def _priced(product: Product, costs: dict[str, PriceNow]) -> Product:
+def _priced(costs: Marks[str, PriceNow]) -> dict[str, Any]:
     if len(costs) != 1:
-        return product
+        return {}
     ((currency, now),) = costs.items()
-    return replace(
-        product, price=now.amount, currency=currency, previous_price=now.previous, reduced_at=now.reduced_at,
-        lowest_30d=now.lowest_30d,
-    )  # fmt: skip
+    return {
+        "price": now.amount, "currency": currency, "previous_price": now.previous, "reduced_at": now.reduced_at,
+        "lowest_30d": now.lowest_30d,
+    }  # fmt: skip
 
 
 def _prices(
