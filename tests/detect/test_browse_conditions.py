@@ -112,6 +112,42 @@ def test_who_views_more_than_a_person_can_is_a_robot(shop):
     assert len(abandoned(shop, *views, maximum_views=40)) == 1
 
 
+BARE = [did("viewed", 100, None, product_id="cup"), did("viewed", 90, None, product_id="cup")]
+
+
+def counted(minutes: float, **quantities: int) -> list[dict[str, Any]]:
+    return [
+        {"sku": f"cup-{size}", "quantity": quantity, "observed_at": ago(minutes)}
+        for size, quantity in quantities.items()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("stock", "shown"),
+    [({}, "cup-m"), ({"m": 1, "s": 1}, "cup-m"), ({"m": 0, "s": 1}, "cup-s"), ({"m": 0}, "cup-s"),
+     ({"m": 0, "s": 0}, None)],
+    ids=["nobody counts", "both are there", "one is sold out", "one was never counted", "both are sold out"],
+)  # fmt: skip
+def test_without_a_variant_any_that_is_there_stands_for_the_product(shop, stock, shown):
+    shop.fill(product_events=BARE, orders=[order(50 * 1440)], products=PRODUCTS, stock=counted(300, **stock))
+
+    found = list(BrowseAbandonment().entries(shop, Window(NOW - timedelta(days=2), NOW)))
+
+    assert [item.sku for entry in found for item in entry.items] == ([shown] if shown else [])
+
+
+def test_when_the_variant_that_would_be_shown_is_gone_nobody_is_written_to(shop):
+    shop.fill(
+        product_events=BARE, orders=[order(50 * 1440)], products=PRODUCTS,
+        stock=[*counted(300, m=0, s=1), *counted(20, m=5, s=0)],
+    )  # fmt: skip
+    found = list(BrowseAbandonment().entries(shop, Window(ago(2 * 1440), ago(25))))
+
+    assert [item.sku for item in found[0].items] == ["cup-s"]
+    assert BrowseAbandonment().untrue(shop, found, NOW) == {found[0].key: "out_of_stock"}
+    assert BrowseAbandonment().untrue(shop, found, ago(25)) == {}
+
+
 LATER = {
     "bought": ({"orders": [order(30)]}, "purchased"),
     "carted": ({"product_events": [did("added", 30)]}, "not_true"),

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
-from sqlalchemy import CTE, ColumnElement, Row, Select, case, func, or_, select
+from sqlalchemy import CTE, Row, Select, case, func, or_, select
 
 from tidings.detect.base import Trigger
 from tidings.detect.carts import folded
@@ -128,25 +128,16 @@ class BrowseAbandonment(Trigger):
         self, tables: Tables, people: Identities, whose: CTE | list[str], since: datetime, until: datetime
     ) -> Select[Any]:
         """Return everything these customers did, their last order, and what is known of each product."""
-        shown: ColumnElement[Any]
-        rows: Any
         seen = events(tables, people, before(since, HISTORY), until).subquery("seen")
-        shown, rows = seen.c.sku, seen
-        variants = any_sku_of(tables)
-        if variants is not None:
-            # As one equality: a condition on one side alone would keep the join from being hashed.
-            bare = case((seen.c.sku.is_(None), seen.c.product_id))
-            rows, shown = rows.outerjoin(variants, variants.c.product_id == bare), func.coalesce(shown, variants.c.sku)
-        chosen = select(*seen.c, shown.label("shown"))
+        chosen: Select[Any]
         if isinstance(whose, list):
-            chosen = chosen.select_from(rows).where(seen.c.customer_id.in_(whose))
+            chosen = select(*seen.c).where(seen.c.customer_id.in_(whose))
         else:
-            chosen = chosen.add_columns(whose.c.latest)
-            chosen = chosen.select_from(rows.join(whose, whose.c.customer_id == seen.c.customer_id))
-        doings = chosen.cte("doings")
+            chosen = select(*seen.c, whose.c.latest).join_from(seen, whose, whose.c.customer_id == seen.c.customer_id)
+        doings = _with_shown(tables, chosen.cte("did"), until)
         oldest = before(since, max(self.no_order_within, HISTORY))
         orders = last_orders(live_orders(tables, people, oldest, until, of=whose if isinstance(whose, list) else None))
-        rows = doings.outerjoin(orders, orders.c.customer_id == doings.c.customer_id)
+        rows: Any = doings.outerjoin(orders, orders.c.customer_id == doings.c.customer_id)
         rows, goods = with_goods(tables, rows, doings.c.shown, select(doings.c.shown), until)
         told = (column for column in doings.c if column.name != "latest")
         query = select(*told, orders.c.last_order.label("last_order"), *goods.columns()).select_from(rows)
@@ -177,6 +168,18 @@ class BrowseAbandonment(Trigger):
             items=tuple(_item(look) for look in looks[: self.top]), market=wanted[0].views[-1].market,
             currency=wanted[0].views[-1].currency, facts={"first_view": first_view.isoformat()},
         )  # fmt: skip
+
+
+def _with_shown(tables: Tables, did: CTE, as_of: datetime) -> CTE:
+    """Return doings with the sku that stands for what was looked at: the variant, or one of the product's."""
+    variants = any_sku_of(tables, did, as_of)
+    if variants is None:
+        return select(*did.c, did.c.sku.label("shown")).cte("doings")
+    # As one equality: a condition on one side alone would keep the join from being hashed.
+    bare = case((did.c.sku.is_(None), did.c.product_id))
+    rows = did.outerjoin(variants, variants.c.product_id == bare)
+    shown = func.coalesce(did.c.sku, variants.c.sku)
+    return select(*did.c, shown.label("shown")).select_from(rows).cte("doings")
 
 
 def _parent(seen: Seen) -> str | None:
@@ -237,4 +240,6 @@ def _reason(entry: Entry, rows: list[Row[Any]], as_of: datetime) -> SkipReason |
     shown = [each.row for each in seen if each.row.shown in skus]
     if any(sellable(row) for row in shown):
         return None
-    return SkipReason.OUT_OF_STOCK if any(row.active for row in shown) else SkipReason.UNKNOWN_PRODUCT
+    # Another variant standing for the product by now means that the one in the message is gone.
+    known = shown or [each.row for each in seen if _parent(each) in parents]
+    return SkipReason.OUT_OF_STOCK if any(row.active for row in known) else SkipReason.UNKNOWN_PRODUCT

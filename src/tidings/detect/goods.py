@@ -28,10 +28,11 @@ def catalogue(tables: Tables) -> CTE | None:
     )
 
 
-def last_counts(tables: Tables, skus: Select[Any] | Sequence[str], as_of: datetime) -> CTE | None:
+def last_counts(tables: Tables, skus: Select[Any] | Sequence[str], as_of: datetime, *, about: str = "") -> CTE | None:
     """Return ``sku, market, quantity``: the last count of every place at ``as_of``; None when no stock is mapped.
 
-    Two counts of one place at one instant: the lower, so that no goods are promised that are not there.
+    Two counts of one place at one instant: the lower, so that no goods are promised that are not there. ``about``
+    stands before its names where one question counts twice.
     """
     if not tables.has("stock", "sku"):
         return None
@@ -42,13 +43,13 @@ def last_counts(tables: Tables, skus: Select[Any] | Sequence[str], as_of: dateti
     counts = (
         select(stock.c.sku, *places.values(), stock.c.observed_at, stock.c.quantity)
         .where(stock.c.observed_at <= as_of, stock.c.sku.in_(skus))
-        .cte("counts")
+        .cte(f"{about}counts")
     )
     keys = ["sku", *places]
     newest = (
         select(*(counts.c[key] for key in keys), func.max(counts.c.observed_at).label("observed_at"))
         .group_by(*(counts.c[key] for key in keys))
-        .subquery("newest_counts")
+        .subquery(f"newest_{about}counts")
     )
     same = and_(*(newest.c[key] == counts.c[key] for key in [*keys, "observed_at"]))
     market = counts.c.market if "market" in places else null().cast(String).label("market")
@@ -56,17 +57,17 @@ def last_counts(tables: Tables, skus: Select[Any] | Sequence[str], as_of: dateti
         select(counts.c.sku, market, func.min(counts.c.quantity).label("quantity"))
         .join_from(counts, newest, same)
         .group_by(*(counts.c[key] for key in keys))
-        .cte("last_counts")
+        .cte(f"last_{about}counts")
     )
 
 
-def stock_at(tables: Tables, skus: Select[Any], as_of: datetime) -> CTE | None:
+def stock_at(tables: Tables, skus: Select[Any], as_of: datetime, *, about: str = "") -> CTE | None:
     """Return ``sku, on_hand``: the sum over all places at ``as_of``; None when no stock is mapped."""
-    counts = last_counts(tables, skus, as_of)
+    counts = last_counts(tables, skus, as_of, about=about)
     if counts is None:
         return None
     on_hand = func.sum(case((counts.c.quantity > 0, counts.c.quantity), else_=0))
-    return select(counts.c.sku, on_hand.label("on_hand")).group_by(counts.c.sku).cte("on_hand")
+    return select(counts.c.sku, on_hand.label("on_hand")).group_by(counts.c.sku).cte(f"{about}on_hand")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +108,25 @@ def sellable(row: Any) -> bool:
     return bool(row.active and (row.on_hand is None or row.on_hand > 0))
 
 
-def any_sku_of(tables: Tables) -> CTE | None:
-    """Return one active sku for every parent product, for views of a product without a variant chosen."""
+def any_sku_of(tables: Tables, views: CTE, as_of: datetime) -> CTE | None:
+    """Return ``product_id, sku``: an active variant for each product in ``views`` of which none was chosen.
+
+    Any that is there will do (the first by sku); where none is, or nobody counts, the first of all stands for them.
+    """
     if not tables.has("products", "sku", "product_id") or not tables.has("product_events", "product_id"):
         return None
     products = tables["products"]
-    rows = select(products.c.product_id, func.min(products.c.sku).label("sku")).group_by(products.c.product_id)
+    bare = select(views.c.product_id).where(views.c.sku.is_(None))
+    ours = select(products.c.sku, products.c.product_id).where(products.c.product_id.in_(bare))
     if tables.has("products", "active"):
-        rows = rows.where(or_(products.c.active.is_(None), products.c.active != false()))
-    return rows.cte("any_sku")
+        ours = ours.where(or_(products.c.active.is_(None), products.c.active != false()))
+    variants = ours.cte("variants")
+    first: ColumnElement[Any] = func.min(variants.c.sku)
+    rows: Any = variants
+    shelf = stock_at(tables, select(variants.c.sku), as_of, about="variant_")
+    if shelf is not None:
+        rows = variants.outerjoin(shelf, shelf.c.sku == variants.c.sku)
+        there = or_(shelf.c.on_hand.is_(None), shelf.c.on_hand > 0)
+        first = func.coalesce(func.min(case((there, variants.c.sku))), first)
+    chosen = select(variants.c.product_id, first.label("sku")).select_from(rows)
+    return chosen.group_by(variants.c.product_id).cte("any_sku")
