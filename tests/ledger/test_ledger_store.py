@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -184,3 +185,32 @@ def test_who_falls_asleep_in_a_transaction_holds_nobody_up_for_long(postgres_url
     with ledger.reading() as conn:
         assert conn.execute(campaigns.select()).one().waiting_count is None
     ledger.close()
+
+
+@pytest.mark.parametrize("seconds", [1, 3600])
+def test_who_falls_asleep_between_the_statements_of_one_trip_does_not_either(postgres_url, seconds):
+    # To the server such a session is at work: it waits for the rest of the trip, and no idle time-out ends it.
+    migrate(postgres_url)
+    ledger, others = Ledger.open(postgres_url), Ledger.open(postgres_url)
+    with ledger.writing() as conn:
+        conn.execute(campaigns.insert().values(campaign="a", space="live"))
+    locked = campaigns.select().with_for_update()
+
+    def somebody_waits() -> bool:
+        with contextlib.suppress(LedgerError), others.writing(seconds=10) as other:
+            other.execute(text("SET LOCAL lock_timeout = '2500ms'"))
+            return len(other.execute(locked).all()) == 1
+        return False
+
+    with contextlib.suppress(LedgerError), ledger.writing(seconds=seconds) as conn:
+        conn.execute(locked)
+        wire = conn.connection.driver_connection.pgconn
+        wire.enter_pipeline_mode()
+        wire.send_query_params(b"SELECT 1", None)
+        wire.flush()  # and no sync: the trip has not ended
+        let_go = somebody_waits()
+        wire.finish()
+
+    assert let_go is (seconds == 1)
+    ledger.close()
+    others.close()

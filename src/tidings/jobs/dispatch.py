@@ -9,6 +9,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -29,6 +30,7 @@ from tidings.jobs.versions import Versions
 from tidings.jobs.writing import Prepared, Writer, Written
 from tidings.ledger import dispatching, planning, receipts
 from tidings.ledger.dispatching import Begun, Claim, Due, Outcome
+from tidings.ledger.store import BRIEF_SECONDS
 from tidings.model.message import Space, Status
 from tidings.model.people import Channel
 
@@ -196,7 +198,7 @@ class Lane:
     def _prepare(self, shards: Sequence[int]) -> Prepared | None:
         """Claim a batch, ask what is true about it, end or defer what must not leave; the rest may be written."""
         now = self.clock()
-        with self.opened.ledger.writing() as conn:
+        with self._writing() as conn:
             found: Claim = dispatching.claim(
                 conn, space=self.space, shard=shards, now=now, limit=self.settings.batch, lease=self.settings.lease
             )
@@ -211,10 +213,14 @@ class Lane:
         except BaseException:
             self._let_go(found.token, [one.id for one in found.due])
             raise
-        with self.opened.ledger.writing() as conn:
+        with self._writing() as conn:
             self._settle(conn, batch.token, batch.deferred, batch.ended, now)
             passed = self.curbs.ranked(conn, passed, now)
         return Prepared(batch.token, writer, passed)
+
+    def _writing(self) -> AbstractContextManager[Connection]:
+        """A transaction that other lanes may wait for."""
+        return self.opened.ledger.writing(seconds=BRIEF_SECONDS)
 
     def _settle(
         self, conn: Connection, token: str, deferred: Sequence[Deferral], ended: Sequence[Ending], now: datetime
@@ -282,7 +288,7 @@ class Lane:
     def _keep(self, token: str, written: Written) -> None:
         """Keep what messages are made of before they leave, and end those that cannot be written."""
         now = self.clock()
-        with self.opened.ledger.writing() as conn:
+        with self._writing() as conn:
             receipts.keep(conn, written.versions, now)
             self._settle(conn, token, (), written.ended, now)
 
@@ -290,7 +296,7 @@ class Lane:
         """Commit ``sending`` for what may still leave at this very moment; the rest waits or ends."""
         now = self.clock()
         self._began = (now, time.monotonic())
-        with self.opened.ledger.writing() as conn:
+        with self._writing() as conn:
             going, waiting, over = self.curbs.look(conn, some, now)
             begun = dispatching.begin_sending(
                 conn,
@@ -328,7 +334,7 @@ class Lane:
 
     def _write_outcomes(self, outcomes: Sequence[Outcome], halted: Sequence[tuple[Channel, str]]) -> None:
         now = self.clock()
-        with self.opened.ledger.writing() as conn:
+        with self._writing() as conn:
             dispatching.record_outcomes(conn, outcomes, now)
             self.curbs.record(conn, outcomes, now)
             for channel, reason in halted:
@@ -338,7 +344,7 @@ class Lane:
         # Every batch asks the warehouse the same few questions, so a lane takes its whole part of the shards at
         # once; another lane that starts a moment later finds the rest.
         most = max(1, self.settings.shards // self.settings.lanes)
-        with self.opened.ledger.writing() as conn:
+        with self._writing() as conn:
             return dispatching.lease_shards(
                 conn,
                 space=self.space,
@@ -350,19 +356,19 @@ class Lane:
             )
 
     def _release(self) -> None:
-        with self.opened.ledger.writing() as conn:
+        with self._writing() as conn:
             dispatching.release_shards(conn, space=self.space, owner=self.owner)
 
     def _let_go(self, token: str, ids: Sequence[str]) -> None:
         if not ids:
             return
-        with self.opened.ledger.writing() as conn:
+        with self._writing() as conn:
             back = dispatching.let_go(conn, token, ids)
         self._count(let_go=back, lost=len(ids) - back)
 
     def _tidy(self) -> None:
         now = self.clock()
-        with self.opened.ledger.writing() as conn:
+        with self._writing() as conn:
             reaped = dispatching.reap(conn, margin=self.settings.timeout + self.settings.margin)
             quarantined = now - self.settings.presume_lost_after
             again = dispatching.offer_again(conn, campaigns=self._at_least_once(), before=quarantined, now=now)
@@ -388,7 +394,7 @@ class Lane:
         counters = {name: value for name, value in asdict(told).items() if name != "space"}
         for name in ("skipped", "cancelled"):
             counters[name] = {str(reason): number for reason, number in counters[name].items()}
-        with self.opened.ledger.writing() as conn:
+        with self._writing() as conn:
             run_id = planning.start_run(conn, None, "dispatch", "", self.space, as_of=started, now=started)
             planning.end_run(conn, run_id, counters, now=self.clock())
 

@@ -33,8 +33,13 @@ from tidings.ledger.prepared import Prepared, together
 BUSY_SECONDS = 30
 # A process that falls asleep in a transaction would hold everybody up; after so long PostgreSQL lets go of it.
 IDLE_SECONDS = 60
-_ASLEEP = "25P03"
-_LET_GO = Prepared(lambda _: text("SELECT set_config('idle_in_transaction_session_timeout', :seconds, true)"))
+# Whatever a transaction does, it is over by then. To one that fell asleep between the statements of one trip the server
+# is at work and not idle: only this (PostgreSQL 17 and later) ends it. ``BRIEF`` is for those that others wait for.
+LONGEST_SECONDS, BRIEF_SECONDS = 3600, 30
+_ASLEEP = ("25P03", "25P04")
+_IDLE = "set_config('idle_in_transaction_session_timeout', :idle, true)"
+_LET_GO = Prepared(lambda _: text(f"SELECT {_IDLE}, set_config('transaction_timeout', :whole, true)"))
+_LET_GO_BEFORE_17 = Prepared(lambda _: text(f"SELECT {_IDLE}"))
 _WRITES = "tidings_writes"
 # Alembic keeps what it is doing in module globals: two threads at once would take it from one another.
 _MIGRATING = threading.Lock()
@@ -81,13 +86,14 @@ class Ledger:
             yield conn
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def writing(self, *, seconds: int = LONGEST_SECONDS) -> Iterator[Connection]:
         """One transaction: committed when the block ends, undone when it raises.
 
         On SQLite it begins IMMEDIATE (a deferred one loses updates, or fails half-way with "database is
         locked"); on PostgreSQL it is READ COMMITTED: each statement sees what was committed before it, which
         is what counting caps after locking the contacts relies on. There a block that leaves the connection
-        alone for ``IDLE_SECONDS`` is undone by the server, and raises LedgerError when it goes on.
+        alone for ``IDLE_SECONDS``, or takes longer than ``seconds`` in all (0: as long as it likes), is undone by the
+        server, and raises LedgerError when it goes on.
         """
         with (
             self._turn,
@@ -96,7 +102,7 @@ class Ledger:
             conn.execution_options(**{_WRITES: True}).begin(),
         ):
             if self.dialect == "postgresql":
-                together(conn, (_LET_GO, {"seconds": f"{IDLE_SECONDS}s"}))
+                _let_go(conn, seconds)
             yield conn
 
     def now(self) -> datetime:
@@ -136,6 +142,14 @@ class Ledger:
     def close(self) -> None:
         """Give the connections back."""
         self._engine.dispose()
+
+
+def _let_go(conn: Connection, seconds: int) -> None:
+    idle = {"idle": f"{min(IDLE_SECONDS, seconds or IDLE_SECONDS)}s"}
+    if (conn.dialect.server_version_info or ()) >= (17,):
+        together(conn, (_LET_GO, {**idle, "whole": f"{seconds}s"}))
+    else:
+        together(conn, (_LET_GO_BEFORE_17, idle))
 
 
 def clock(conn: Connection) -> datetime:
@@ -239,7 +253,7 @@ def _translated(url: URL) -> Iterator[None]:
         told = f"{type(failure.orig).__name__}: {primary}" if primary else _first_line(failure)
         raise LedgerError(f"ledger {_place(url)}: refused what was to be written: {told}") from None
     except InternalError as failure:
-        if getattr(failure.orig, "sqlstate", None) != _ASLEEP:
+        if getattr(failure.orig, "sqlstate", None) not in _ASLEEP:
             raise
         raise LedgerError(f"ledger {_place(url)}: {_first_line(failure)}") from failure
 
@@ -272,7 +286,7 @@ def migrate(url: str) -> str:
     config.set_main_option("path_separator", "os")
     ledger = Ledger(engine)
     try:
-        with _MIGRATING, ledger.writing() as conn:
+        with _MIGRATING, ledger.writing(seconds=0) as conn:
             if conn.dialect.name == "postgresql":
                 conn.execute(text("SELECT pg_advisory_xact_lock(7310420260)"))
             config.attributes["connection"] = conn
