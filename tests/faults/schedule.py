@@ -156,7 +156,7 @@ class Life:
         for worker in asleep:
             until(lambda one=worker: one.asleep or one.out.exists(), "it sleeps, or has ended")
             worker.wake()
-            self._ended(worker)
+            self._ended(worker, slept=True)
         self.now += timedelta(minutes=chance.randint(5, 90))
 
     def _outlast(self, worker: Worker, asleep: Sequence[Worker]) -> None:
@@ -194,8 +194,10 @@ class Life:
             told["limit"] = 1
         return self.crew.start(self.post.shop, "dispatch", self.now, **told), fate == "stop"
 
-    def _ended(self, worker: Worker) -> None:
-        done = self.crew.wait(worker)
+    def _ended(self, worker: Worker, *, slept: bool = False) -> None:
+        # Who slept in a transaction for too long finds that PostgreSQL has let go of it.
+        done = self.crew.wait(worker, may_break=slept)
+        assert "error" not in done.told or "tidings.errors.LedgerError" in done.told["error"], done.told["error"]
         self.figures.note(workers=1, killed=done.killed, reaped=done.told.get("returned", 0))
         if done.told.get("claimed"):
             adds_up(done.told)
