@@ -20,6 +20,7 @@ from tidings.ledger import brakes, erasing, opt_ins, opt_outs, people
 from tidings.ledger.holding import hold
 from tidings.ledger.opt_ins import OptIn
 from tidings.ledger.opt_outs import Decision
+from tidings.ledger.store import BRIEF_SECONDS
 from tidings.model.people import Channel, Customer
 from tidings.plan.eligibility import Address, address, allow_listed
 from tidings.plan.rules import hours_for
@@ -98,12 +99,12 @@ async def _one(
     whom = None if customer is None else _number(opened, customer)
     if customer is None or whom is None or whom.hash != number:
         # The number they chose texts for is no longer theirs.
-        with opened.ledger.writing() as conn:
+        with opened.ledger.writing(seconds=BRIEF_SECONDS) as conn:
             opt_ins.answer(conn, ids, granted=False, at=now)
         return "gone"
     if not _may_ask(opened, customer, whom, now):
         return "not_now"
-    with opened.ledger.writing() as conn:
+    with opened.ledger.writing(seconds=BRIEF_SECONDS) as conn:
         # Behind the same row as their STOP: it is seen here, or it comes after a question that has left.
         erasing.hold(conn)
         hold(conn, [f"a:{number}"])
@@ -122,18 +123,18 @@ async def _send(opened: Opened, provider: object, to: Address, ids: Sequence[str
     try:
         theirs = await provider.send(envelope)  # type: ignore[attr-defined]
     except (Retry, Halt) as later:
-        with opened.ledger.writing() as conn:
+        with opened.ledger.writing(seconds=BRIEF_SECONDS) as conn:
             opt_ins.let_go(conn, ids)
         return "not_now" if isinstance(later, Retry) else "halted"
     except Reject as no:
-        with opened.ledger.writing() as conn:
+        with opened.ledger.writing(seconds=BRIEF_SECONDS) as conn:
             opt_ins.answer(conn, ids, granted=False, at=now)
             if no.suppress:
                 _close(conn, to.hash, no.suppress, now)
         return "failed"
     except Unknown:
         return "unknown"
-    with opened.ledger.writing() as conn:
+    with opened.ledger.writing(seconds=BRIEF_SECONDS) as conn:
         opt_ins.sent(conn, ids, theirs, now)
     return "sent"
 

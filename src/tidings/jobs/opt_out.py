@@ -12,7 +12,7 @@ from tidings.jobs.opening import Opened
 from tidings.jobs.way_back import cancel, still_open
 from tidings.ledger import opt_ins, opt_outs, people
 from tidings.ledger.opt_outs import Decision
-from tidings.ledger.store import clock
+from tidings.ledger.store import BRIEF_SECONDS, clock
 from tidings.model.people import Channel
 from tidings.plan.eligibility import address_hash
 
@@ -52,7 +52,7 @@ def run(
     ids = sorted(who.ids)
     subjects = [*(f"a:{one}" for one in hashes), *(f"p:{one}" for one in ids)]
     news = False
-    with opened.ledger.writing() as conn:
+    with opened.ledger.writing(seconds=BRIEF_SECONDS) as conn:
         for channel in sorted(channels):
             fresh = still_open(conn, subjects, channel)
             people.suppress(conn, subjects, channel=channel, reason="unsubscribed", at=at, source=SOURCE)

@@ -21,7 +21,7 @@ from tidings.ledger import dispatching, engagements, opt_ins, opt_outs, people
 from tidings.ledger.engagements import Contact
 from tidings.ledger.opt_ins import OptIn
 from tidings.ledger.opt_outs import Decision
-from tidings.ledger.store import clock
+from tidings.ledger.store import BRIEF_SECONDS, clock
 from tidings.model.engagement import Engagement, EngagementKind
 from tidings.model.message import SkipReason
 from tidings.model.people import Channel, Consent, Purpose
@@ -84,14 +84,14 @@ def unsubscribe(opened: Opened, token: str, at: datetime) -> bool:
         return False
     known = Person(contact, (contact.customer_id,))
     channel = Channel(contact.channel)
-    with opened.ledger.writing() as conn:
+    with opened.ledger.writing(seconds=BRIEF_SECONDS) as conn:
         # The message before its person, as webhooks do: two that come at once then never wait for each other.
         engagements.take(conn, [_unsubscribed(contact, at)], at, provider="redirect")
         _close(conn, known, channel, at, source="one_click")
     try:
         more = person(opened, contact)
         if widened(known, more, channel):
-            with opened.ledger.writing() as conn:
+            with opened.ledger.writing(seconds=BRIEF_SECONDS) as conn:
                 _close(conn, more, channel, at, source="one_click")
     except TidingsError:
         log.exception("the warehouse was not asked for other ids message=%s", contact.message_id)
@@ -210,7 +210,7 @@ def _save(opened: Opened, who: Person, channel: Channel, lines: Sequence[Line], 
     closing = [line for line in offers if line.open and not said.open(line)]
     tracking = [one for one in lines if one not in offers and said.open(one) != one.open]
     asked = False
-    with opened.ledger.writing() as conn:
+    with opened.ledger.writing(seconds=BRIEF_SECONDS) as conn:
         now = clock(conn)
         for line in tracking:
             _state(conn, who, line, said, granted=not line.open)

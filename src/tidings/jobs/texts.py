@@ -22,7 +22,7 @@ from tidings.jobs.way_back import cancel, hiding, still_open
 from tidings.ledger import opt_ins, opt_outs, people, raw_events
 from tidings.ledger.opt_outs import Decision
 from tidings.ledger.raw_events import Raw
-from tidings.ledger.store import clock
+from tidings.ledger.store import BRIEF_SECONDS, clock
 from tidings.model.people import Channel, Consent
 from tidings.plan.eligibility import address_hash, allow_listed
 
@@ -50,7 +50,7 @@ def take_inbound(opened: Opened, text: Inbound, form: Mapping[str, str], at: dat
     of the same text (by its id) changes nothing, whenever it comes.
     """
     number = address_hash(text.sender, opened.secrets.pepper)
-    with opened.ledger.writing() as conn:
+    with opened.ledger.writing(seconds=BRIEF_SECONDS) as conn:
         now = clock(conn)
         if not raw_events.first(conn, _raw(opened, text, form), now):
             return None
@@ -151,7 +151,7 @@ def unclear(opened: Opened, *, most: int = 200) -> list[Unclear]:
 
 def settle(opened: Opened, name: str, *, opt_out: bool) -> bool:
     """Note that a person has read an unclear text, and obey it as a stop if it was one; False when there is none."""
-    with opened.ledger.writing() as conn:
+    with opened.ledger.writing(seconds=BRIEF_SECONDS) as conn:
         found = {one[0]: one for one in raw_events.waiting(conn, _PROVIDER, UNCLEAR, most=10_000)}
         if name not in found:
             return False

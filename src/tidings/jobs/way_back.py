@@ -19,7 +19,7 @@ from tidings.ledger import dispatching, engagements, holding, opt_outs, people, 
 from tidings.ledger.engagements import Contact, Taken, key_of
 from tidings.ledger.opt_outs import Decision
 from tidings.ledger.raw_events import Raw
-from tidings.ledger.store import clock
+from tidings.ledger.store import BRIEF_SECONDS, clock
 from tidings.model.engagement import Engagement
 from tidings.model.message import SkipReason
 from tidings.model.people import Channel
@@ -105,7 +105,7 @@ def take_reports(opened: Opened, reports: Sequence[Report], now: datetime | None
     for one in reports:
         by_provider[one.provider].append(one)
     total = Taken(0, 0, 0)
-    with opened.ledger.writing() as conn:
+    with opened.ledger.writing(seconds=BRIEF_SECONDS) as conn:
         now = now or clock(conn)
         for provider, some in sorted(by_provider.items()):
             taken = _write(conn, _joined(provider, some), now)
@@ -170,7 +170,7 @@ def adopt(opened: Opened) -> int:
 
     Returns how many. They are found at once when a later event brings the name; this finds the rest.
     """
-    with opened.ledger.writing() as conn:
+    with opened.ledger.writing(seconds=BRIEF_SECONDS) as conn:
         return _adopt(conn, raw_events.nameless(conn), clock(conn))
 
 
