@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import ColumnElement, Connection, select, update
 
 from tidings.ledger import bulk
-from tidings.ledger.schema import IN_DOUBT, messages
+from tidings.ledger.schema import IN_DOUBT, by_index, messages
 from tidings.ledger.transitions import MOST_ATTEMPTS
 from tidings.model.message import Status
 
@@ -28,7 +28,7 @@ def offer_again(conn: Connection, *, campaigns: Collection[str], before: datetim
         IN_DOUBT, m.sending_at < before, m.campaign.in_(sorted(campaigns)), m.attempt < MOST_ATTEMPTS,
         m.expires_at > now,
     )  # fmt: skip
-    chosen = conn.scalars(select(m.id).where(*wanted).order_by(m.id).with_for_update(skip_locked=True)).all()
+    chosen = _locked(conn, wanted)
     if not chosen:
         return 0
     again = {
@@ -46,8 +46,14 @@ def offer_again(conn: Connection, *, campaigns: Collection[str], before: datetim
 def presume_lost(conn: Connection, *, before: datetime, now: datetime) -> int:
     """End as presumed_lost what has been unknown since before a moment; it keeps its slots in the caps."""
     old = (IN_DOUBT, m.sending_at < before)
-    chosen = conn.scalars(select(m.id).where(*old).order_by(m.id).with_for_update(skip_locked=True)).all()
+    chosen = _locked(conn, old)
     if not chosen:
         return 0
     lost = {"status": Status.PRESUMED_LOST, "ended_at": now}
     return bulk.changed(conn, update(messages).where(m.id == bulk.ids(conn, chosen).c.id, *old).values(lost))
+
+
+def _locked(conn: Connection, wanted: Iterable[ColumnElement[bool]]) -> Sequence[str]:
+    """Return the messages in doubt of which this holds, locked in the order in which all take them."""
+    chosen = by_index(select(m.id).where(*wanted), "ix_messages_in_doubt")
+    return conn.scalars(chosen.order_by(m.id).with_for_update(skip_locked=True)).all()
