@@ -12,9 +12,11 @@ from sqlalchemy import (
     BindParameter,
     Boolean,
     Column,
+    ColumnElement,
     Connection,
     Executable,
     FromClause,
+    Select,
     Table,
     Text,
     bindparam,
@@ -97,6 +99,14 @@ def changed(conn: Connection, statement: Executable) -> int:
         # Python's driver for SQLite does not count statements that begin with WITH.
         count = conn.execute(text("SELECT changes()")).scalar_one()
     return int(count)
+
+
+def locked(conn: Connection, query: Select[Any], key: ColumnElement[Any]) -> Select[Any]:
+    """Return a query that locks what it finds, skipping what others hold, in the order in which all lock.
+
+    SQLite has one writer and locks no rows; to give them in that order it would read the whole table.
+    """
+    return query if conn.dialect.name == "sqlite" else query.order_by(key).with_for_update(skip_locked=True)
 
 
 def fit(said: str | None, length: int) -> str | None:

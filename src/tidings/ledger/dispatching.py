@@ -29,7 +29,7 @@ from tidings.ledger.cancelling import cancel_for
 from tidings.ledger.planning import entry_of, release_cooldowns
 from tidings.ledger.prepared import Prepared
 from tidings.ledger.quarantine import offer_again, presume_lost
-from tidings.ledger.schema import PLANNED, UNDER_WAY, by_index, entries, messages, shard_leases
+from tidings.ledger.schema import PLANNED, UNDER_WAY, entries, messages, shard_leases
 from tidings.ledger.sending import Begun, Intent, Outcome, begin_sending, record_outcomes
 from tidings.ledger.store import clock
 from tidings.ledger.transitions import ENDS
@@ -367,8 +367,8 @@ def reap(conn: Connection, *, margin: timedelta) -> Reaped:
     """
     at = clock(conn)
     late = or_(m.status == Status.CLAIMED, m.lease_until < at - margin)
-    held = by_index(select(m.id, m.status).where(UNDER_WAY, m.lease_until < at, late), "ix_messages_lease")
-    lost = conn.execute(held.order_by(m.id).with_for_update(skip_locked=True)).all()
+    held = select(m.id, m.status).where(UNDER_WAY, m.lease_until < at, late)
+    lost = conn.execute(bulk.locked(conn, held, m.id)).all()
     returned = [row.id for row in lost if row.status == Status.CLAIMED]
     unknown = [row.id for row in lost if row.status == Status.SENDING]
     if returned:

@@ -20,6 +20,7 @@ from sqlalchemy import (
     table,
     text,
     true,
+    tuple_,
 )
 from sqlalchemy.dialects import postgresql
 
@@ -297,8 +298,11 @@ def release_cooldowns(conn: Connection, entry_ids: Collection[str]) -> int:
     if not locked:
         return 0
     alive = exists().where(messages.c.entry_id == entries.c.id, messages.c.status.in_(EXPOSED_OR_MAY_BE))
-    unexposed = exists().where(same, entries.c.id.in_(select(chosen.c.id)), ~alive)
-    return bulk.changed(conn, delete(cooldowns).where(unexposed))
+    names = ("space", "campaign", "customer_id", "sku", "entry_key")
+    unexposed = select(*(entries.c[name] for name in names)).join(chosen, chosen.c.id == entries.c.id).where(~alive)
+    # As rows among rows: to a condition on each row SQLite would put every cooldown there is.
+    theirs = tuple_(*(cooldowns.c[name] for name in names)).in_(unexposed)
+    return bulk.changed(conn, delete(cooldowns).where(theirs))
 
 
 def seen_json(entry: Entry) -> str:

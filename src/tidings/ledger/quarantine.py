@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, select, update
 
 from tidings.ledger import bulk
-from tidings.ledger.schema import IN_DOUBT, by_index, messages
+from tidings.ledger.schema import IN_DOUBT, messages
 from tidings.ledger.transitions import MOST_ATTEMPTS
 from tidings.model.message import Status
 
@@ -55,5 +55,4 @@ def presume_lost(conn: Connection, *, before: datetime, now: datetime) -> int:
 
 def _locked(conn: Connection, wanted: Iterable[ColumnElement[bool]]) -> Sequence[str]:
     """Return the messages in doubt of which this holds, locked in the order in which all take them."""
-    chosen = by_index(select(m.id).where(*wanted), "ix_messages_in_doubt")
-    return conn.scalars(chosen.order_by(m.id).with_for_update(skip_locked=True)).all()
+    return conn.scalars(bulk.locked(conn, select(m.id).where(*wanted), m.id)).all()

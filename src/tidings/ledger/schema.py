@@ -17,7 +17,6 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
-    Select,
     String,
     Table,
     Text,
@@ -156,18 +155,14 @@ IN_DOUBT = messages.c.status == literal_column("'unknown'")
 DOUBTED = PENDING & messages.c.sending_at.is_not(None)
 
 
-def by_index(query: Select[Any], name: str) -> Select[Any]:
-    """Let SQLite go by an index of messages: it keeps no figures, and would rather read all of them in order."""
-    return query.with_hint(messages, f"INDEXED BY {name}", "sqlite")
-
-
 def _partial(name: str, where: ColumnElement[bool], *columns: Column[Any]) -> Index:
     return Index(name, *columns, postgresql_where=where, sqlite_where=where)
 
 
 _partial("ix_messages_due", PLANNED, messages.c.space, messages.c.shard, messages.c.send_at)
 _partial("ix_messages_lease", UNDER_WAY, messages.c.lease_until)
-_partial("ix_messages_in_doubt", IN_DOUBT, messages.c.sending_at)
+# With the status, which is the same in all of it: SQLite would else take the one below, and read all that ever left.
+_partial("ix_messages_in_doubt", IN_DOUBT, messages.c.status, messages.c.sending_at)
 _partial("ix_messages_provider", messages.c.provider_id.is_not(None), messages.c.provider_id)
 _partial("ix_messages_sending_at", messages.c.sending_at.is_not(None), messages.c.sending_at)
 
