@@ -21,7 +21,7 @@ $(BIN)/.installed: pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(BIN)/.installed
-	@$(BIN)/tidings demo $(if $(ONCE),--once)
+	@$(BIN)/tidings demo $(if $(ONCE),--once) $(if $(EVERY),--every $(EVERY))
 
 test: $(BIN)/.installed
 	@$(BIN)/pytest -m "not slow and not soak" -n 3 $(BY_FILE)

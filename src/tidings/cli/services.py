@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -132,11 +133,14 @@ def demo(
     folder: Annotated[
         Path | None, typer.Option("--folder", metavar="DIR", help="Make the demo's project here (default: .demo).")
     ] = None,
+    every: Annotated[
+        int, typer.Option("--every", min=1, max=12, metavar="HOURS", help="Simulated hours between two looks back.")
+    ] = 3,
     project: ProjectDir = HERE,
 ) -> None:
     """Create the demo shop, replay its past, hand over to a live Airflow and print what it earned."""
     from tidings.demo import run as show
 
-    code = show.run(project, once=once, folder=folder)
+    code = show.run(project, once=once, folder=folder, every=timedelta(hours=every))
     sys.stdout.flush()
     raise typer.Exit(code)

@@ -24,7 +24,7 @@ from tidings.demo.live import COMING, Story
 from tidings.demo.mailroom import Mailroom
 from tidings.demo.processes import ServiceError, Services, free_port
 from tidings.demo.promise import promise
-from tidings.demo.replay import Past, Replayed
+from tidings.demo.replay import PACE, Past, Replayed
 from tidings.demo.shop import PENDING, DemoShop, Plan, create
 from tidings.demo.shoppers import Shoppers
 from tidings.demo.till import Till
@@ -44,6 +44,7 @@ class Demo:
 
     source: Path
     folder: Path
+    every: timedelta = PACE
     console: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
     started: float = field(default_factory=time.monotonic)
 
@@ -101,7 +102,7 @@ class Demo:
                 if not self.console.is_terminal and done.ticks % 20 == 0:
                     self.say(progress)
 
-            past = Past(opened, Shoppers(shop), mailroom, till)
+            past = Past(opened, Shoppers(shop), mailroom, till, self.every)
             done = past.live_through(now - timedelta(days=28) + past.pace, now, told=told)
             status.update("measuring")
             measure.run(opened, now=now)
@@ -153,9 +154,12 @@ class Demo:
         self.console.print(f"Project  {self.folder}")
 
 
-def run(project: Path, *, once: bool = False, folder: Path | None = None) -> int:
-    """Show the demo of a checkout; return the exit code. Everything that was started is stopped at the end."""
-    demo = Demo(project.resolve(), (folder or project / FOLDER).resolve())
+def run(project: Path, *, once: bool = False, folder: Path | None = None, every: timedelta = PACE) -> int:
+    """Show the demo of a checkout; return the exit code. Everything that was started is stopped at the end.
+
+    ``every`` is how far the replay's clock jumps: the shorter, the nearer to production, and the longer it takes.
+    """
+    demo = Demo(project.resolve(), (folder or project / FOLDER).resolve(), every)
     with _stopped_by_signals():
         try:
             demo.show(once)
