@@ -134,13 +134,20 @@ def demo(
         Path | None, typer.Option("--folder", metavar="DIR", help="Make the demo's project here (default: .demo).")
     ] = None,
     every: Annotated[
-        int, typer.Option("--every", min=1, max=12, metavar="HOURS", help="Simulated hours between two looks back.")
-    ] = 3,
+        int | None,
+        typer.Option(
+            "--every",
+            min=1,
+            max=12,
+            metavar="HOURS",
+            help="Simulated hours between two looks (default: one to six, as the machine manages).",
+        ),
+    ] = None,
     project: ProjectDir = HERE,
 ) -> None:
     """Create the demo shop, replay its past, hand over to a live Airflow and print what it earned."""
     from tidings.demo import run as show
 
-    code = show.run(project, once=once, folder=folder, every=timedelta(hours=every))
+    code = show.run(project, once=once, folder=folder, every=timedelta(hours=every) if every else None)
     sys.stdout.flush()
     raise typer.Exit(code)

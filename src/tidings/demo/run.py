@@ -44,7 +44,7 @@ class Demo:
 
     source: Path
     folder: Path
-    every: timedelta = PACE
+    every: timedelta | None = None
     console: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
     started: float = field(default_factory=time.monotonic)
 
@@ -103,7 +103,7 @@ class Demo:
                     self.say(progress)
 
             past = Past(opened, Shoppers(shop), mailroom, till, self.every)
-            done = past.live_through(now - timedelta(days=28) + past.pace, now, told=told)
+            done = past.live_through(now - timedelta(days=28) + PACE, now, told=told)
             status.update("measuring")
             measure.run(opened, now=now)
             # From here on the live shop goes on where the replay ended.
@@ -154,10 +154,10 @@ class Demo:
         self.console.print(f"Project  {self.folder}")
 
 
-def run(project: Path, *, once: bool = False, folder: Path | None = None, every: timedelta = PACE) -> int:
+def run(project: Path, *, once: bool = False, folder: Path | None = None, every: timedelta | None = None) -> int:
     """Show the demo of a checkout; return the exit code. Everything that was started is stopped at the end.
 
-    ``every`` is how far the replay's clock jumps: the shorter, the nearer to production, and the longer it takes.
+    ``every`` is how far the replay's clock jumps; None: as little as the machine manages in two and a half minutes.
     """
     demo = Demo(project.resolve(), (folder or project / FOLDER).resolve(), every)
     with _stopped_by_signals():
