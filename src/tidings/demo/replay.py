@@ -55,7 +55,7 @@ class Past:
     mailroom: Mailroom
     till: Till
     pace: timedelta | None = None
-    seconds: float = 150.0
+    seconds: float = 165.0
     stop: threading.Event = field(default_factory=threading.Event)
     _deeds: list[tuple[int, int, Deed]] = field(default_factory=list)
     _numbers: Iterator[int] = field(default_factory=count)
