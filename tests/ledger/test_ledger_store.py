@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -52,11 +53,31 @@ def test_migrating_twice_changes_nothing(ledger_url):
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_ledger_of_the_first_version_becomes_one_of_this_and_keeps_its_rows(kind, tmp_path, request, monkeypatch):
+    url = f"sqlite:///{tmp_path}/old.db" if kind == "sqlite" else request.getfixturevalue("postgres_url")
+    upgrade = command.upgrade
+    with monkeypatch.context() as then:
+        then.setattr(command, "upgrade", lambda config, _: upgrade(config, "0001"))
+        assert migrate(url) == "0001"
+    assert f"must be at migration {HEAD}; found 0001" in _one_line(url)
+    ledger = Ledger.open(url, check=False)
+    with ledger.writing() as conn:
+        conn.execute(campaigns.insert().values(campaign="cart", space="live"))
+
+    assert migrate(url) == HEAD
+
+    with ledger.reading() as conn:
+        assert compare_metadata(MigrationContext.configure(conn), metadata) == []
+        assert conn.execute(campaigns.select()).one().campaign == "cart"
+    ledger.close()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_two_migrations_at_once_wait_for_each_other(kind, tmp_path, request):
     url = f"sqlite:///{tmp_path}/new.db" if kind == "sqlite" else request.getfixturevalue("postgres_url")
-    command = [sys.executable, str(WORKERS), "migrate", url, "-"]
+    order = [sys.executable, str(WORKERS), "migrate", url, "-"]
 
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
+    both = [subprocess.Popen(order, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
 
     said = [one.communicate(timeout=120) for one in both]
     assert [one.returncode for one in both] == [0, 0], said
@@ -163,9 +184,12 @@ def test_sqlite_keeps_what_it_committed(tmp_path, asked, level):
     ledger.close()
 
 
-def test_who_falls_asleep_in_a_transaction_holds_nobody_up_for_long(postgres_url, monkeypatch):
+@pytest.mark.parametrize("version", [None, (16, 4)], ids=["this server", "one before 17"])
+def test_who_falls_asleep_in_a_transaction_holds_nobody_up_for_long(postgres_url, monkeypatch, version):
     migrate(postgres_url)
     ledger = Ledger.open(postgres_url)
+    if version:
+        monkeypatch.setattr(ledger._engine.dialect, "server_version_info", version)
     monkeypatch.setattr(store, "IDLE_SECONDS", 1)
     row = {"campaign": "a", "space": "live"}
     with ledger.writing() as conn:

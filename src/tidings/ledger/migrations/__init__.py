@@ -1,3 +1,3 @@
 """The ledger's versions: each migration changes the tables once, and ``HEAD`` names the last."""
 
-HEAD = "0001"
+HEAD = "0002"

@@ -371,7 +371,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_messages_in_doubt",
         "messages",
-        ["status", "sending_at"],
+        ["sending_at"],
         unique=False,
         postgresql_where=IN_DOUBT,
         sqlite_where=IN_DOUBT,
