@@ -1,6 +1,6 @@
 """Dispatch by several lanes, each a process as in production, against as many bare loops at once.
 
-``python bench/lanes.py [--messages 24000] [--lanes 2] [--connections 200] [--rounds 3] [--quick]``. The same messages,
+``python bench/lanes.py [--messages 24000] [--lanes 2] [--connections 400] [--rounds 3] [--quick]``. The same messages,
 sink and yardstick as ``bench/dispatch.py``; everything is loaded and opened before the clock starts.
 """
 
@@ -86,7 +86,7 @@ def compare(folder: Path, kind: str, given: argparse.Namespace) -> Result:
     rates: list[tuple[float, float]] = []
     with LEDGERS[kind](folder) as (empty, fresh), sink(0.0) as url:
         store.migrate(empty)
-        point_at(folder, url, given)
+        shop.point_at(folder, url, given.connections // given.lanes, given.lanes)
         with opened_at(folder, empty) as opened:
             planned = plan.run(opened, "cart_abandonment", now=shop.NOW)
             assert planned.planned == given.messages, planned
@@ -97,14 +97,6 @@ def compare(folder: Path, kind: str, given: argparse.Namespace) -> Result:
             rates.append((ours(folder, fresh(), given), theirs))
     name = f"dispatch, {kind}, {given.lanes} lanes, against {given.lanes} bare loops"
     return told(name, rates, None, None)
-
-
-def point_at(folder: Path, url: str, given: argparse.Namespace) -> None:
-    """Let every lane send to this address, over its part of the connections."""
-    shop.point_at(folder, url, given.connections // given.lanes)
-    settings = folder / "tidings.yaml"
-    said = settings.read_text(encoding="utf-8").replace("lanes: 1", f"lanes: {given.lanes}")
-    settings.write_text(said, encoding="utf-8")
 
 
 def main() -> None:

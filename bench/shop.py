@@ -48,7 +48,7 @@ providers:
 caps:
   - {{channel: email, at_most: 1, per: 16h}}
   - {{at_most: 4, per: 7d}}
-dispatch: {{lanes: 1, batch: 4000}}
+dispatch: {{lanes: {lanes}, batch: 4000}}
 """
 _CAMPAIGN = """id: cart_abandonment
 mode: live
@@ -79,6 +79,6 @@ def lay_out(folder: Path, messages: int, connections: int) -> None:
     point_at(folder, "http://127.0.0.1:1", connections)
 
 
-def point_at(folder: Path, sink: str, connections: int) -> None:
-    """Let the project send to this address."""
-    (folder / "tidings.yaml").write_text(_SETTINGS.format(sink=sink, connections=connections))
+def point_at(folder: Path, sink: str, connections: int, lanes: int = 1) -> None:
+    """Let the project send to this address, each lane over so many connections."""
+    (folder / "tidings.yaml").write_text(_SETTINGS.format(sink=sink, connections=connections, lanes=lanes))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import time
 from collections.abc import Awaitable, Callable
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tidings.channels.http import Answer, Pool, TimeLimits
-from tidings.channels.wire import ANSWER_LIMIT, Place
+from tidings.channels.wire import ANSWER_LIMIT, Place, Wire
 from tidings.errors import Retry, Unknown
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -134,6 +135,31 @@ def test_each_request_has_its_own_silence_however_long_its_connection_has_lived(
     assert isinstance(silent, Unknown)
     assert len(asked) == 6
     assert ended[0] - asked[5] >= LIMITS.read - 0.05
+
+
+def test_a_shorter_silence_does_not_wait_for_a_longer_one_before_it() -> None:
+    async def run() -> float:
+        answers = [TAKEN]
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                while True:
+                    await request_of(reader)
+                    if answers:
+                        writer.write(answers.pop())
+            writer.close()
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        wire = await Wire.connect(Place.of(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"))
+        request = b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n"
+        await wire.ask(request, silence=20.0, whole=20.0)
+        asked = time.monotonic()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(wire.ask(request, silence=0.2, whole=20.0), 10)
+        server.close()
+        return time.monotonic() - asked
+
+    assert asyncio.run(run()) < 5
 
 
 def test_a_connection_that_the_provider_closed_meanwhile_is_not_used_again() -> None:

@@ -26,7 +26,7 @@ from tidings.demo.live import Releases, Story
 from tidings.demo.pictures import picture
 from tidings.demo.processes import ServiceError, Services, free_port
 from tidings.demo.promise import promise
-from tidings.demo.replay import Past, Replayed
+from tidings.demo.replay import pace_for
 from tidings.demo.shop import Plan, create, imagine
 from tidings.demo.shoppers import Shoppers
 from tidings.demo.truth import true_effect
@@ -153,15 +153,12 @@ def test_a_taken_port_is_replaced_by_a_free_one():
 
 
 @pytest.mark.parametrize(
-    ("every", "looks", "spent", "left", "hours"),
-    [(None, 4, 99.0, 600, 3), (None, 50, 5.0, 600, 1), (None, 50, 35.0, 300, 2), (None, 50, 50.0, 600, 6),
-     (None, 200, 160.0, 60, 6), (2, 50, 140.0, 600, 2)],
-    ids=["too early to tell", "a quick machine", "a slower one", "a slow one", "no time left", "asked for"],
-)  # fmt: skip
-def test_the_replay_looks_as_often_as_its_time_allows(every, looks, spent, left, hours):
-    past = Past(*[None] * 4, pace=timedelta(hours=every) if every else None)
-
-    assert past._jump(timedelta(hours=left), Replayed(ticks=looks), spent) == timedelta(hours=hours)
+    ("left", "looks", "spent", "hours"),
+    [(600, 4, 99.0, 3), (600, 50, 5.0, 1), (300, 50, 35.0, 2), (600, 50, 50.0, 6), (60, 200, 170.0, 6)],
+    ids=["too early to tell", "a quick machine", "a slower one", "a slow one", "no time left"],
+)
+def test_the_replay_looks_as_often_as_its_time_allows(left, looks, spent, hours):
+    assert pace_for(timedelta(hours=left), looks, spent, 165.0) == timedelta(hours=hours)
 
 
 def test_every_product_has_a_picture_that_a_mail_can_carry():

@@ -31,6 +31,17 @@ PACE, _FIRST_LOOKS = PACES[2], 5
 _LONG = timedelta(minutes=10)
 
 
+def pace_for(left: timedelta, looks: int, spent: float, seconds: float) -> timedelta:
+    """Return the shortest pace at which what is left of the past fits into what is left of so many seconds.
+
+    So many looks have taken ``spent`` seconds until now; after a few only, nobody can tell.
+    """
+    if looks < _FIRST_LOOKS:
+        return PACE
+    most = (seconds - spent) / (spent / looks)
+    return next((pace for pace in PACES if left / pace <= most), PACES[-1])
+
+
 @dataclass(slots=True)
 class Replayed:
     """What the replay came to. A tick without anything to do is skipped."""
@@ -76,17 +87,10 @@ class Past:
                     told(at, done)
                 if at >= end:
                     break
-                at = min(end, at + self._jump(end - at, done, time.monotonic() - began))
+                looks = done.ticks + done.skipped_ticks
+                at = min(end, at + (self.pace or pace_for(end - at, looks, time.monotonic() - began, self.seconds)))
         self.mailroom.set_clock(None)
         return done
-
-    def _jump(self, left: timedelta, done: Replayed, spent: float) -> timedelta:
-        """Return how far to go on: by the pace, or by the shortest at which the rest fits into the time left."""
-        looks = done.ticks + done.skipped_ticks
-        if self.pace is not None or looks < _FIRST_LOOKS:
-            return self.pace or PACE
-        most = (self.seconds - spent) / (spent / looks)
-        return next((pace for pace in PACES if left / pace <= most), PACES[-1])
 
     def _tick(self, at: datetime, done: Replayed, planners: ThreadPoolExecutor, shoppers: ThreadPoolExecutor) -> None:
         moment = int(at.timestamp())

@@ -157,7 +157,7 @@ class Demo:
 def run(project: Path, *, once: bool = False, folder: Path | None = None, every: timedelta | None = None) -> int:
     """Show the demo of a checkout; return the exit code. Everything that was started is stopped at the end.
 
-    ``every`` is how far the replay's clock jumps; None: as little as the machine manages in two and a half minutes.
+    ``every`` is how far the replay's clock jumps; None: as little as the machine manages in its time.
     """
     demo = Demo(project.resolve(), (folder or project / FOLDER).resolve(), every)
     with _stopped_by_signals():

@@ -293,18 +293,19 @@ class Recipients:
     async def _asked(
         self, method: str, url: str, body: bytes | None, headers: dict[str, str] | None
     ) -> tuple[int, bytes]:
-        """Ask once, and once more when the connection was closed before it was answered, as providers do."""
+        """Return status and body of an answer; whoever hangs up before answering is asked once more."""
+        try:
+            return await self._answered(method, url, body, headers)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            # A server gives up an idle connection at the very moment at which it is used again. Providers repeat, too.
+            return await self._answered(method, url, body, headers)
+
+    async def _answered(
+        self, method: str, url: str, body: bytes | None, headers: dict[str, str] | None
+    ) -> tuple[int, bytes]:
         assert self._session is not None
-        for last in (False, True):
-            try:
-                call = self._session.request(method, url, data=body, headers=headers, allow_redirects=False)
-                async with call as answer:
-                    return answer.status, await answer.read()
-            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-                # A server gives up an idle connection at the very moment at which it is used again.
-                if last:
-                    raise
-        raise AssertionError("two tries either answer or raise")
+        async with self._session.request(method, url, data=body, headers=headers, allow_redirects=False) as answer:
+            return answer.status, await answer.read()
 
 
 def _moment(at: float) -> dict[str, str]:
